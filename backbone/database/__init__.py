@@ -1,0 +1,1 @@
+"""The database: engine, unit of work, tables. It must not know what any service decides."""

@@ -1,0 +1,138 @@
+"""Owns the records of the `runs` topic: what is asked of a run and what becomes of it. It must not decide anything."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, TypeAdapter
+
+from schemas.base import Frozen, RunId, UnixMicros
+from schemas.outcomes import StopReason
+from schemas.results import EventCounts, Regression, Status, Validity, Verdict
+from schemas.scenario import Scenario
+
+
+class Record(Frozen):
+    """What all control records carry. `id` is unique; a derived record has the same id whenever it is derived again."""
+
+    id: str
+    run_id: RunId
+    at: UnixMicros
+
+
+class RunRequested(Record):
+    """Somebody asks for a run. `placement`: None for any standing runner, else the id of the runner that takes it."""
+
+    type: Literal["RunRequested"] = "RunRequested"
+    scenario: Scenario
+    requested_by: Literal["cli", "api", "mcp", "scheduler"] = "cli"
+    placement: str | None = None
+    baseline_run_id: RunId | None = None
+    allow_targets: tuple[str, ...] = ()
+
+
+class RunCancelRequested(Record):
+    """Somebody asks a run to stop."""
+
+    type: Literal["RunCancelRequested"] = "RunCancelRequested"
+    reason: str = "cancelled"
+
+
+class WorkerPlacement(Frozen):
+    """Which partition of `outcomes` a worker writes."""
+
+    worker: int
+    partition: int
+
+
+class BaselineBlocks(Frozen):
+    """One figure of the baseline per 1 s block, in the baseline's order; None where a block had nothing to measure."""
+
+    metric: str
+    values: tuple[float | None, ...]
+
+
+class FrozenBaseline(Frozen):
+    """What the baseline run was when this run was accepted, so that a replay compares with the same figures."""
+
+    run_id: RunId
+    values: dict[str, float]
+    blocks: tuple[BaselineBlocks, ...] = ()
+
+
+class RunAccepted(Record):
+    """A runner takes the run. From here on judging needs only this record and the outcomes."""
+
+    type: Literal["RunAccepted"] = "RunAccepted"
+    scenario: Scenario
+    runner: str
+    workers: tuple[WorkerPlacement, ...]
+    baseline: FrozenBaseline | None = None
+    recent_run_ids: tuple[RunId, ...] = ()
+    log_incarnation: str = ""
+
+
+class WorkerReady(Record):
+    """A worker process is up; its clock may be off by `clock_offset_us` +- `clock_error_us`."""
+
+    type: Literal["WorkerReady"] = "WorkerReady"
+    worker: int
+    pid: int
+    clock_offset_us: int = 0
+    clock_error_us: int = 0
+
+
+class RunStarted(Record):
+    """Load begins. t0: the wall-clock instant that all times of the run's outcomes count from."""
+
+    type: Literal["RunStarted"] = "RunStarted"
+    t0: UnixMicros
+
+
+class RunFinished(Record):
+    """All workers have ended and their last batches are acknowledged."""
+
+    type: Literal["RunFinished"] = "RunFinished"
+    stopped: StopReason
+    published: int
+    unacknowledged: int = 0
+
+
+class RunFailed(Record):
+    """Our own part failed: the run cannot be judged from its outcomes."""
+
+    type: Literal["RunFailed"] = "RunFailed"
+    reason: str
+
+
+class RunJudged(Record):
+    """The verdict; the terminal record of a run that came to its end."""
+
+    type: Literal["RunJudged"] = "RunJudged"
+    status: Status
+    verdict: Verdict
+    validity: Validity
+    events: EventCounts
+    requests: int
+    regression: Regression | None = None
+
+
+class RunLost(Record):
+    """The run's process died; the terminal record of a run that never came to its end."""
+
+    type: Literal["RunLost"] = "RunLost"
+    reason: str
+    events: EventCounts = EventCounts()
+
+
+RunRecord = Annotated[
+    RunRequested
+    | RunCancelRequested
+    | RunAccepted
+    | WorkerReady
+    | RunStarted
+    | RunFinished
+    | RunFailed
+    | RunJudged
+    | RunLost,
+    Field(discriminator="type"),
+]
+RUN_RECORDS: TypeAdapter[RunRecord] = TypeAdapter(RunRecord)

@@ -1,0 +1,104 @@
+"""Owns the records of the `outcomes` topic, the hot path. It must not know how they are made, stored or folded.
+
+All times are signed integer microseconds since the run's t0 (RunStarted.t0), monotonic after the start.
+"""
+
+from typing import Literal, get_args
+
+import msgspec
+
+ErrorKind = Literal[
+    "connect_refused", "connect_timeout", "dns", "tls", "timeout", "reset", "closed_early", "protocol",
+    "check_failed", "cancelled", "client",
+]  # fmt: skip
+ERROR_KINDS: tuple[ErrorKind, ...] = get_args(ErrorKind)
+
+StopReason = Literal["completed", "cancelled", "aborted", "target_dead", "failed"]
+
+SparseCounts = list[tuple[int, int]]
+"""Sparse sketch: (bucket index, count) pairs in ascending order of index; indices as in backbone.maths.sketch."""
+
+
+class RequestOutcome(msgspec.Struct, tag="outcome", tag_field="type", omit_defaults=True, gc=False):
+    """One attempt of one request. `seq` is dense per (run, worker) in append order and counts marks too.
+
+    `window` is the second the outcome is counted in: max(second of `finished`, last marked window + 1).
+    `dns`, `connect`, `tls` are durations in microseconds, present when the connection is new.
+    `status` is 0 where no status line was read. `error` is None for an answer, whatever its status.
+    """
+
+    run: str
+    worker: int
+    seq: int
+    window: int
+    scheduled: int
+    started: int
+    sent: int
+    first_byte: int
+    finished: int
+    step: str = "default"
+    stage: int = 0
+    status: int = 0
+    error: ErrorKind | None = None
+    connection: int = 0
+    dns: int | None = None
+    connect: int | None = None
+    tls: int | None = None
+    attempt: int = 1
+    parent: int | None = None
+    reused: bool = True
+    bytes_out: int = 0
+    bytes_in: int = 0
+    remote: str = ""
+    retry_after_ms: int | None = None
+    ratelimit_remaining: int | None = None
+    in_flight: int = 0
+    loop_lag: int = 0
+
+
+class WindowMark(msgspec.Struct, tag="mark", tag_field="type", omit_defaults=True):
+    """Closes one second of one worker: no outcome of this worker arrives for `window` or earlier after it.
+
+    last_seq: the last seq before this mark (the mark's own seq is last_seq + 1).
+    intended: requests the load profile wanted to start in this second (closed loop: those started).
+    started: requests really started in this second.
+    in_flight_ages: sparse sketch of the ages (us) of the requests in flight when the mark was made.
+    Ratios are of one core of one second: cpu_share 1.0 = the worker used a whole core.
+    """
+
+    run: str
+    worker: int
+    seq: int
+    window: int
+    last_seq: int
+    intended: int = 0
+    started: int = 0
+    in_flight: int = 0
+    oldest_age_us: int = 0
+    in_flight_ages: SparseCounts = []
+    dispatch_delay_p99_us: int = 0
+    loop_lag_max_us: int = 0
+    cpu_share: float = 0.0
+    gc_us: int = 0
+    rss_bytes: int = 0
+    queue_bytes: int = 0
+    final: bool = False
+    stopped: StopReason | None = None
+    stop_detail: str = ""
+    unacknowledged: int = 0
+
+
+class WorkerFence(msgspec.Struct, tag="fence", tag_field="type", omit_defaults=True):
+    """Written by the aggregator into a silent worker's partition: what follows it of that worker is dropped as lost."""
+
+    run: str
+    worker: int
+    reason: str = "silent"
+
+
+OutcomeRecord = RequestOutcome | WindowMark | WorkerFence
+
+
+def outcome_decoder() -> "msgspec.json.Decoder[OutcomeRecord]":
+    """A decoder for lines of the `outcomes` topic; unknown fields are ignored."""
+    return msgspec.json.Decoder(OutcomeRecord)

@@ -1,0 +1,38 @@
+"""Owns durations and rates as people write them ("1m30s", "200/s"). It must not know where they are used."""
+
+import re
+
+_UNIT_S = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+_PART = re.compile(r"(\d+(?:\.\d+)?)\s*(us|ms|s|min|m|h)")
+_RATE = re.compile(r"(\d+(?:\.\d+)?)\s*(?:/\s*(s|m|min|h))?")
+
+
+def parse_duration_s(text: str | float) -> float:
+    """Seconds of "250ms", "30s", "1m30s" or a bare number of seconds. Raises ValueError with what was expected."""
+    if isinstance(text, int | float):
+        return float(text)
+    compact = text.strip().replace(" ", "")
+    parts = _PART.findall(compact)
+    if parts and "".join(f"{number}{unit}" for number, unit in parts) == compact:
+        return sum(float(number) * _UNIT_S[unit] for number, unit in parts)
+    try:
+        return float(compact)
+    except ValueError:
+        raise ValueError(f"'{text}' is not a duration: write it like 250ms, 30s or 1m30s") from None
+
+
+def parse_rate_per_s(text: str | float) -> float:
+    """Requests per second of "200/s", "600/m" or a bare number. Raises ValueError with what was expected."""
+    if isinstance(text, int | float):
+        return float(text)
+    match = _RATE.fullmatch(text.strip())
+    if match is None:
+        raise ValueError(f"'{text}' is not a rate: write it like 200/s or 600/m")
+    return float(match[1]) / _UNIT_S[match[2] or "s"]
+
+
+def format_ms(milliseconds: float) -> str:
+    """A latency as people write it: "0.4ms", "250ms", "2s"."""
+    if milliseconds >= 1000 and milliseconds % 1000 == 0:
+        return f"{milliseconds / 1000:g}s"
+    return f"{milliseconds:g}ms"
