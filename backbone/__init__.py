@@ -1,0 +1,1 @@
+"""What every service stands on: ports with their adapters, shared maths, settings. Knows no service."""
