@@ -1,0 +1,62 @@
+# The verbs of this project. Each does its own set-up; a second call installs nothing while nothing changed.
+PYTHON ?= python3
+# "required": a test whose tool is missing fails instead of being skipped
+STACK ?= $(QUERYSCOPE_STACK)
+# how many kills `make chaos` survives
+KILLS ?= 20
+
+BIN := .venv/bin
+PAGE := services/api/static/index.html
+PAGE_SOURCES := $(shell find dashboard -name node_modules -prune -o -type f ! -name '*.tsbuildinfo' -print 2>/dev/null)
+# A page that is gone (git clean) means installing again, though no source is newer.
+INPUTS := pyproject.toml constraints.txt hatch_build.py $(PAGE_SOURCES) $(if $(wildcard $(PAGE)),,FORCE)
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help install demo lint check test benchmark chaos FORCE
+.DEFAULT_GOAL := help
+
+help:
+	@echo 'make demo       install, then run the demo: two runs, one fault, one diagnosis'
+	@echo 'make install    .venv with everything that developing needs'
+	@echo 'make lint       ruff, mypy --strict, import-linter, sizes'
+	@echo 'make check      lint and the quick tests (unit, contract)'
+	@echo 'make test       lint and every test'
+	@echo 'make benchmark  speed and truth, measured'
+	@echo 'make chaos      kill -9 at $(KILLS) random instants of a run (KILLS=n)'
+
+install: .venv/.installed-test
+
+demo: .venv/.installed
+	$(BIN)/queryscope demo
+
+lint: .venv/.installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy .
+	$(BIN)/lint-imports
+	$(BIN)/python tools/check_sizes.py
+
+check: lint
+	$(BIN)/pytest tests/unit tests/contract
+
+test: lint
+	QUERYSCOPE_STACK=$(STACK) $(BIN)/pytest
+
+benchmark: .venv/.installed-test
+	$(BIN)/python -m benchmarks
+
+chaos: .venv/.installed-test
+	QUERYSCOPE_KILLS=$(KILLS) $(BIN)/pytest tests/e2e/test_kill.py --timeout=1800
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo 'QueryScope needs Python 3.11 or newer: make PYTHON=/path/to/python3.11 ...' >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+
+.venv/.installed: $(INPUTS) | $(BIN)/python
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e .
+	@touch $@
+
+.venv/.installed-test: $(INPUTS) | $(BIN)/python
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[test]'
+	@touch .venv/.installed $@
