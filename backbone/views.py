@@ -32,7 +32,7 @@ async def run_result(conn: AsyncConnection, run_id: str) -> RunResult | None:
     row = (await conn.execute(sa.select(t.runs).where(t.runs.c.run_id == run_id))).mappings().first()
     if row is None:
         return None
-    return _result_of(row, await newest_diagnosis(conn, run_id))
+    return _result_of(dict(row), await newest_diagnosis(conn, run_id))
 
 
 async def list_runs(
@@ -60,7 +60,7 @@ async def list_runs(
     rows = (await conn.execute(query)).mappings().all()
     page = rows[:limit]
     found = await _newest_diagnoses(conn, [row["run_id"] for row in page])
-    results = [_result_of(row, found.get(row["run_id"])) for row in page]
+    results = [_result_of(dict(row), found.get(row["run_id"])) for row in page]
     last = page[-1] if len(rows) > limit else None
     return results, (last["requested_at_us"], last["run_id"]) if last is not None else None
 

@@ -114,6 +114,7 @@ def _grammar() -> Lark:
 
 def parse_sla(text: str) -> Sla:
     """Reads one SLA expression. Raises SlaError (a ValueError) with a one-line remedy."""
+    text = "".join(character if character.isprintable() else " " for character in text)
     try:
         tree = _grammar().parse(text)
         fields = _Reader().transform(tree)

@@ -51,7 +51,7 @@ def _of_model(topic: Topic, model: type[BaseModel]) -> RecordType:
 
 def record_types() -> Mapping[str, RecordType]:
     """All record types by name."""
-    structs = {
+    structs: dict[str, type[msgspec.Struct]] = {
         "RequestOutcome": outcomes.RequestOutcome,
         "WindowMark": outcomes.WindowMark,
         "WorkerFence": outcomes.WorkerFence,
