@@ -1,0 +1,15 @@
+"""Owns which adapter a log URL means. It must not know the database: a load worker opens the log alone."""
+
+from urllib.parse import urlsplit
+
+from backbone.log.embedded import open_embedded_log
+from backbone.log.errors import LogMisconfigured
+from backbone.log.port import Log
+from backbone.settings import sqlite_path
+
+
+async def open_log(url: str, partitions: int) -> Log:
+    """Opens the log that `url` names; `partitions` counts where it is created and must agree where it exists."""
+    if urlsplit(url).scheme == "sqlite":
+        return await open_embedded_log(sqlite_path(url), partitions)
+    raise LogMisconfigured(f"'{url}' is not a log: write sqlite:////path/log.db")
