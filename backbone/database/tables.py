@@ -140,7 +140,7 @@ outcome_partials = sa.Table(
     "outcome_partials",
     metadata,
     sa.Column("run_id", RUN_ID, primary_key=True),
-    sa.Column("partition", sa.Integer, primary_key=True),
+    sa.Column("worker", sa.Integer, primary_key=True),  # writes one partition: its mark alone makes the row final
     sa.Column("window", sa.Integer, primary_key=True),
     sa.Column("stage", sa.Integer, primary_key=True),
     sa.Column("step", sa.String(64), primary_key=True),
