@@ -1,0 +1,24 @@
+"""Owns `queryscope db`: the schema of the database. It must not hold a migration."""
+
+import asyncio
+
+import click
+
+from backbone.settings import load_settings
+from queryscope import exits
+
+
+@click.group()
+def db() -> None:
+    """Manage the database schema."""
+
+
+@db.command()
+def upgrade() -> int:
+    """Bring the schema to this version; what is up to date stays untouched."""
+    from backbone.database.migrate import upgrade as bring_up
+
+    settings = load_settings()
+    asyncio.run(bring_up(settings.database_url))
+    click.echo("the schema is up to date")
+    return exits.DONE

@@ -1,0 +1,12 @@
+"""Owns `queryscope lab`: the lab's own command line under this name. It must not know a fault."""
+
+import click
+
+
+@click.command(context_settings={"ignore_unknown_options": True, "help_option_names": []}, add_help_option=False)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def lab(arguments: tuple[str, ...]) -> int:
+    """Start a target with programmable faults (`queryscope lab http --help`)."""
+    from lab.cli import main
+
+    return main(list(arguments))

@@ -1,0 +1,64 @@
+"""Owns `queryscope outcomes`: a run's records as they stand on the log. It must not change or fold them."""
+
+import asyncio
+import sys
+
+import click
+import msgspec
+
+from backbone import views
+from backbone.platform import Platform
+from queryscope import exits
+from queryscope.commands.runs import find_run, on_platform
+from queryscope.errors import NotFound
+from schemas.lifecycle import RunAccepted
+from schemas.topics import OUTCOMES
+
+
+class _Key(msgspec.Struct):
+    """As much of a record as tells whose it is."""
+
+    run: str = ""
+
+
+@click.command()
+@click.argument("run_id", metavar="RUN")
+@click.option("--limit", type=click.IntRange(min=1), help="Stop after so many.")
+def outcomes(run_id: str, limit: int | None) -> int:
+    """Print a run's records from the log as NDJSON, marks included, in the order of each worker."""
+
+    async def dump(platform: Platform) -> None:
+        found = await find_run(platform, run_id)
+        async with platform.database.read() as conn:
+            accepted = await views.run_accepted(conn, found.run_id)
+        if accepted is None:
+            raise NotFound(f"run {found.run_id} has no outcomes yet")
+        await _dump(platform, accepted, limit)
+
+    on_platform(dump)
+    return exits.DONE
+
+
+async def _dump(platform: Platform, accepted: RunAccepted, limit: int | None) -> None:
+    decoder = msgspec.json.Decoder(_Key)
+    left = limit
+    for partition in sorted({worker.partition for worker in accepted.workers}):
+        offset = 0
+        while batches := await platform.log.read(OUTCOMES, partition, offset):
+            for batch in batches:
+                offset = batch.next_offset
+                if accepted.run_id.encode() not in batch.lines:
+                    continue
+                lines = [line for line in batch.lines.split(b"\n") if _is_of(decoder, line, accepted.run_id)]
+                lines = lines if left is None else lines[:left]
+                await asyncio.to_thread(sys.stdout.buffer.writelines, [line + b"\n" for line in lines])
+                left = None if left is None else left - len(lines)
+                if left == 0:
+                    return
+
+
+def _is_of(decoder: "msgspec.json.Decoder[_Key]", line: bytes, run_id: str) -> bool:
+    try:
+        return decoder.decode(line).run == run_id
+    except msgspec.MsgspecError:
+        return False

@@ -1,0 +1,213 @@
+"""Owns `queryscope run`: options to scenario, run followed, result printed, exit code. It must not make load itself."""
+
+import asyncio
+import json
+import signal
+import sys
+from pathlib import Path
+
+import click
+from pydantic import ValidationError
+
+from backbone.settings import Settings, load_settings
+from queryscope import exits
+from queryscope.errors import ConfigurationError, FrontDoorError, OurFailure, as_front_door_error, first_line
+from queryscope.scenarios import is_file_argument, read_scenario
+from queryscope.sessions import RunOrder, Session, embedded_session, follow
+from schemas.results import RunResult
+from schemas.scenario import Scenario
+
+LOAD_OPTIONS = ("requests", "concurrency", "rate", "duration")
+
+
+@click.command()
+@click.argument("target")
+@click.option("-X", "--method", default=None, help="HTTP method (GET, or POST with a body).")
+@click.option("-H", "--header", "headers", multiple=True, metavar="'K: V'", help="A request header; repeatable.")
+@click.option("-b", "--body", default=None, metavar="BODY|@FILE", help="The request body.")
+@click.option("-n", "--requests", type=click.IntRange(min=1), help="How many requests.")
+@click.option(
+    "-c", "--concurrency", type=click.IntRange(min=1), help="Users of a closed loop; connection cap of a rate."
+)
+@click.option("-r", "--rate", metavar="RATE", help="Open loop: requests per second, like 200/s.")
+@click.option("-d", "--duration", metavar="TIME", help="How long, like 30s.")
+@click.option("--timeout", metavar="TIME", help="Limit of one request (30s).")
+@click.option("--insecure", is_flag=True, help="Do not check the server's certificate.")
+@click.option("--sla", "slas", multiple=True, metavar="EXPR", help="A promise, like 'p95 < 200ms'; repeatable.")
+@click.option("--label", "labels", multiple=True, metavar="k=v", help="A label; repeatable.")
+@click.option("--name", help="Runs of one name and target form a history.")
+@click.option("--baseline", metavar="RUN", help="The run to compare with.")
+@click.option("--allow-target", "allow", multiple=True, metavar="CIDR", help="Allow link-local or metadata addresses.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+@click.option("--quiet", is_flag=True, help="No progress on stderr.")
+@click.option("--no-diagnose", is_flag=True, help="Do not wait for the diagnosis.")
+def run(target: str, as_json: bool, quiet: bool, no_diagnose: bool, baseline: str | None, **options: object) -> int:
+    """Load TARGET (a URL, a scenario file or - for standard input) and judge it.
+
+    Without any load option: 10 connections for 10 s. Exit codes: 0 pass, 99 SLA breached, 98 invalid, 97 the target
+    never answered, 96 our own part failed, 104 bad configuration, 105 stopped, 2 usage.
+    """
+    settings = load_settings()
+    allow = options.pop("allow")
+    assert isinstance(allow, tuple)
+    scenario = scenario_from(target, options)
+    order = RunOrder(scenario, baseline_run_id=baseline, allow_targets=allow)
+    result = run_to_end(settings, order, quiet=quiet, as_json=as_json, until_diagnosed=not no_diagnose)
+    print_outcome(result, as_json=as_json)
+    return exits.of_result(result)
+
+
+def print_outcome(result: RunResult, *, as_json: bool) -> None:
+    """The result on stdout; a line on stderr that says what to do where the run came to nothing."""
+    if as_json:
+        click.echo(result.model_dump_json())
+    else:
+        from rich.console import Console
+
+        from queryscope.render.result import print_result
+
+        print_result(Console(highlight=False), result)
+    if exits.of_result(result) == exits.TARGET_DEAD:
+        kinds = ", ".join(result.metrics.by_error) or "no answer"
+        click.echo(
+            f"error: {result.target} never answered HTTP ({kinds}): check address and port, and that it is up", err=True
+        )
+    elif result.failure is not None:
+        click.echo(f"error: {' '.join(result.failure.split())}", err=True)
+
+
+def scenario_from(target: str, options: dict[str, object]) -> Scenario:
+    """The scenario that the options describe. Raises ConfigurationError with one line."""
+    if is_file_argument(target):
+        given = [
+            name for name, value in options.items() if value and name not in ("labels", "name", "slas", "insecure")
+        ]
+        if given:
+            raise ConfigurationError(f"--{given[0]} does not go with a scenario file: write it in {target}")
+        return _with_overrides(read_scenario(target), options)
+    body = _body(options["body"])
+    fields = {
+        "target": target,
+        "name": options["name"] or "",
+        "steps": [
+            {
+                "request": {
+                    "method": options["method"] or ("POST" if body is not None else "GET"),
+                    "headers": _pairs(options["headers"], ":", "-H 'K: V'"),
+                    "body": body,
+                }
+            }
+        ],
+        "load": {name: options[name] for name in LOAD_OPTIONS if options[name] is not None},
+        "timeouts": {"total": options["timeout"]} if options["timeout"] else {},
+        "insecure": options["insecure"],
+        "sla": _items(options["slas"]),
+        "labels": _pairs(options["labels"], "=", "--label k=v"),
+    }
+    try:
+        return Scenario.model_validate(fields)
+    except ValidationError as error:
+        raise ConfigurationError(first_line(error)) from None
+
+
+def _with_overrides(scenario: Scenario, options: dict[str, object]) -> Scenario:
+    fields = scenario.model_dump(by_alias=False)
+    fields["labels"] |= _pairs(options["labels"], "=", "--label k=v")
+    fields["name"] = options["name"] or fields["name"]
+    fields["sla"] += _items(options["slas"])
+    fields["insecure"] = fields["insecure"] or options["insecure"]
+    try:
+        return Scenario.model_validate(fields)
+    except ValidationError as error:
+        raise ConfigurationError(first_line(error)) from None
+
+
+def _items(value: object) -> list[object]:
+    assert isinstance(value, tuple)
+    return list(value)
+
+
+def _pairs(items: object, separator: str, form: str) -> dict[str, str]:
+    pairs = {}
+    for item in _items(items):
+        name, found, value = str(item).partition(separator)
+        if not found or not name.strip():
+            raise ConfigurationError(f"'{item}' is not of the form {form}")
+        pairs[name.strip()] = value.strip()
+    return pairs
+
+
+def _body(value: object) -> str | None:
+    if value is None or not str(value).startswith("@"):
+        return None if value is None else str(value)
+    try:
+        return Path(str(value)[1:]).read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"the body file {str(value)[1:]} cannot be read: {first_line(error)}") from None
+
+
+def run_to_end(settings: Settings, order: RunOrder, *, quiet: bool, as_json: bool, until_diagnosed: bool) -> RunResult:
+    """Runs on the server where there is one, else in this process tree. Raises FrontDoorError."""
+    import uvloop
+
+    from queryscope.servers import choose_server
+
+    server = choose_server(settings, order.scenario)
+
+    async def main() -> RunResult:
+        if server is not None:
+            from queryscope.remote import server_session
+
+            async with server_session(server) as remote:
+                return await run_in(remote, order, quiet=quiet or as_json, until_diagnosed=until_diagnosed)
+        async with embedded_session(settings) as session:
+            return await run_in(session, order, quiet=quiet or as_json, until_diagnosed=until_diagnosed)
+
+    try:
+        return uvloop.run(main())
+    except FrontDoorError:
+        raise
+    except Exception as error:
+        known = as_front_door_error(error, during_run=False)
+        if known is None:
+            raise
+        raise known from None
+
+
+async def run_in(
+    session: Session, order: RunOrder, *, quiet: bool, until_diagnosed: bool, label: str | None = None
+) -> RunResult:
+    """One run from its request to its result, with live progress and Ctrl-C: once graceful, twice immediate."""
+    from rich.console import Console
+
+    from queryscope.render.live import LiveProgress
+
+    run_id = await session.start(order)
+    loop = asyncio.get_running_loop()
+    task = asyncio.current_task()
+    assert task is not None
+    interrupts: list[asyncio.Task[None]] = []
+
+    def interrupted() -> None:
+        if interrupts:
+            task.cancel()
+        interrupts.append(asyncio.ensure_future(session.cancel(run_id)))
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, interrupted)
+    try:
+        with LiveProgress(Console(file=sys.stderr, highlight=False), label or order.scenario.name, quiet=quiet) as live:
+            return await follow(session, run_id, live.on_event, until_diagnosed=until_diagnosed)
+    except asyncio.CancelledError:
+        raise click.Abort from None
+    except Exception as error:
+        known = as_front_door_error(error, during_run=True)
+        raise (known or OurFailure(f"run {run_id} broke off: {first_line(error)}")) from error
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+
+
+def as_json_text(value: object) -> str:
+    """Compact JSON for stdout."""
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)

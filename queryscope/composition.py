@@ -1,0 +1,96 @@
+"""Owns which services run here and on which adapters: the composition root. It must not decide anything for them."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from typing import Any, Protocol, TypeVar
+
+from backbone.platform import Platform
+
+STANDING = ("runner", "aggregator", "indexer", "diagnoser")
+"""Services that a server runs beside its API."""
+
+T = TypeVar("T")
+
+
+class Service(Protocol):
+    """What every service is to the composition root."""
+
+    @property
+    def name(self) -> str: ...
+
+    async def run(self, stop: asyncio.Event) -> None: ...
+
+
+def make_service(name: str, platform: Platform) -> Service:
+    """Builds one service by name; imports it only now."""
+    match name:
+        case "aggregator":
+            from services.aggregator.service import AggregatorService
+
+            return AggregatorService(platform)
+        case "diagnoser":
+            from services.diagnoser.service import DiagnoserService
+
+            return DiagnoserService(platform)
+        case "indexer":
+            from services.indexer.service import IndexerService
+
+            return IndexerService(platform)
+        case "runner":
+            from services.runner.service import RunnerService
+
+            return RunnerService(platform)
+    raise ValueError(f"no service '{name}'")
+
+
+class ServiceGroup:
+    """Services running as tasks of this loop; a failure of one is everybody's."""
+
+    def __init__(self, services: Sequence[Service]) -> None:
+        self._services = services
+        self._stop = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        for service in self._services:
+            self._tasks.append(asyncio.create_task(service.run(self._stop), name=service.name))
+
+    async def unless_failed(self, work: Coroutine[Any, Any, T]) -> T:  # Any: a coroutine's send type means nothing
+        """The result of `work`; raises what a service raised if one fails first."""
+        task = asyncio.ensure_future(work)
+        try:
+            await asyncio.wait([task, *self._tasks], return_when=asyncio.FIRST_COMPLETED)
+            while not task.done():
+                for ended in self._tasks:
+                    if ended.done():
+                        ended.result()
+                        raise RuntimeError(f"service {ended.get_name()} ended by itself")
+                await asyncio.wait([task, *self._tasks], return_when=asyncio.FIRST_COMPLETED)
+            return task.result()
+        finally:
+            if not task.done():
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
+
+    async def stop(self, patience_s: float = 5.0) -> None:
+        """Asks all to stop, waits, then cancels who did not."""
+        self._stop.set()
+        if not self._tasks:
+            return
+        _, late = await asyncio.wait(self._tasks, timeout=patience_s)
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+@contextlib.asynccontextmanager
+async def running(platform: Platform, names: Sequence[str]) -> AsyncIterator[ServiceGroup]:
+    """Runs the named services for as long as the context lasts."""
+    group = ServiceGroup([make_service(name, platform) for name in names])
+    group.start()
+    try:
+        yield group
+    finally:
+        await group.stop()

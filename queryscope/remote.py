@@ -1,0 +1,59 @@
+"""Owns a session on a server: an embedded one's verbs, through the API. It must not open the log or database."""
+
+import contextlib
+from collections.abc import AsyncIterator, Iterator
+
+from backbone.client import ApiClient, ApiError
+from backbone.views import RunEvent
+from queryscope.errors import ConfigurationError, NotFound, OurFailure
+from queryscope.sessions import RunOrder
+from schemas.results import RunResult
+
+
+class ServerSession:
+    """Runs made by a server."""
+
+    def __init__(self, client: ApiClient) -> None:
+        self._client = client
+
+    async def start(self, order: RunOrder) -> str:
+        with _clear_errors():
+            return await self._client.create_run(order.scenario, baseline_run_id=order.baseline_run_id)
+
+    async def events(self, run_id: str) -> AsyncIterator[RunEvent]:
+        with _clear_errors():
+            async with contextlib.aclosing(self._client.events(run_id)) as events:
+                async for event in events:
+                    yield event
+
+    async def result(self, run_id: str) -> RunResult:
+        with _clear_errors():
+            return await self._client.run(run_id)
+
+    async def runs(self, *, limit: int, name: str | None) -> list[RunResult]:
+        """Newest first."""
+        with _clear_errors():
+            return await self._client.runs(limit=limit, name=name)
+
+    async def cancel(self, run_id: str) -> None:
+        with _clear_errors():
+            await self._client.cancel(run_id)
+
+
+@contextlib.contextmanager
+def _clear_errors() -> Iterator[None]:
+    try:
+        yield
+    except ApiError as error:
+        if error.status == 404:
+            raise NotFound(str(error)) from None
+        if error.status is not None and 400 <= error.status < 500:
+            raise ConfigurationError(str(error)) from None
+        raise OurFailure(str(error)) from None
+
+
+@contextlib.asynccontextmanager
+async def server_session(url: str) -> AsyncIterator[ServerSession]:
+    """A session on the server at `url`."""
+    async with ApiClient(url) as client:
+        yield ServerSession(client)

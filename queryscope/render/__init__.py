@@ -1,0 +1,1 @@
+"""How results look in a terminal. It must not fetch anything."""

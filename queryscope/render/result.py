@@ -1,0 +1,164 @@
+"""Owns how a run's result is printed for people, on stdout. It must not compute a figure."""
+
+from collections.abc import Iterable
+
+from rich.console import Console, Group, RenderableType
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from schemas.results import Distribution, Regression, RunResult, SlaResult
+
+VERDICT_STYLES = {
+    "pass": "bold green",
+    "breach": "bold red",
+    "invalid": "bold yellow",
+    "failed": "bold red",
+    "cancelled": "bold yellow",
+    "lost": "bold red",
+}
+SLA_STYLES = {"pass": "green", "breach": "red", "not_enough_data": "yellow"}
+CHANGE_STYLES = {"worse": "red", "better": "green", "same": "dim", "not_enough_data": "yellow"}
+
+
+def print_result(console: Console, result: RunResult, *, title: str | None = None) -> None:
+    """The whole report of one run."""
+    console.print(Group(*_parts(result, title or result.name)))
+
+
+def _parts(result: RunResult, title: str) -> Iterable[RenderableType]:
+    verdict = result.verdict or result.status
+    yield Text.assemble(
+        (f"{title}  ", "bold"), (verdict.upper(), VERDICT_STYLES.get(verdict, "")), f"  {result.run_id}"
+    )
+    if result.failure:
+        yield Text(f"  {result.failure}", style="red")
+    for reason in result.validity.reasons:
+        yield Text(f"  not valid: {reason}", style="yellow")
+    for warning in result.validity.warnings:
+        yield Text(f"  warning: {warning}", style="yellow")
+    yield _headline(result)
+    yield _latencies(result)
+    if result.sla:
+        yield sla_table(result.sla)
+    if result.regression is not None:
+        yield regression_table(result.regression)
+    if result.diagnosis is not None:
+        yield Text(f"\n{result.diagnosis.summary}")
+        for item in result.diagnosis.evidence:
+            yield Text(f"  {item.id}  {item.text}")
+        if result.diagnosis.checked:
+            yield Text(f"  checked and found innocent or open: {len(result.diagnosis.checked)} causes", style="dim")
+
+
+def _headline(result: RunResult) -> RenderableType:
+    metrics = result.metrics
+    facts = [
+        f"{metrics.requests:,} requests in {metrics.duration_s:.1f} s",
+        f"{metrics.throughput_rps:,.1f}/s",
+        f"{metrics.error_rate:.2%} failed",
+    ]
+    if metrics.cancelled:
+        facts.append(f"{metrics.cancelled:,} cut off at the end")
+    facts += [f"{status}: {count:,}" for status, count in sorted(metrics.by_status.items())]
+    facts += [f"{error}: {count:,}" for error, count in sorted(metrics.by_error.items())]
+    return Text("  " + " · ".join(facts))
+
+
+def _latencies(result: RunResult) -> RenderableType:
+    metrics = result.metrics
+    table = _table("ms", "p50", "p90", "p95", "p99", "p99.9", "max", "mean")
+    rows = [("latency", metrics.latency_ms), ("service", metrics.service_ms)]
+    if result.load.intended_rps is not None:
+        rows.insert(0, ("scheduled", metrics.scheduled_latency_ms))
+    if metrics.failed_latency_ms.count:
+        rows.append(("failed", metrics.failed_latency_ms))
+    for name, d in rows:
+        table.add_row(name, *(milliseconds(value) for value in _columns(d)))
+    return table
+
+
+def _columns(d: Distribution) -> tuple[float | None, ...]:
+    return d.p50, d.p90, d.p95, d.p99, d.p999, d.max, d.mean
+
+
+def sla_table(results: Iterable[SlaResult]) -> Table:
+    """One row for each promise."""
+    table = _table("promise", "target", "actual", "delta", "status")
+    for each in results:
+        bound = "≥ " if each.lower_bound else ""
+        table.add_row(
+            escape(each.expression),
+            figure(each.target, each.unit),
+            bound + figure(each.actual, each.unit),
+            figure(each.delta, each.unit, signed=True),
+            Text(each.status.replace("_", " "), style=SLA_STYLES[each.status]),
+        )
+    return table
+
+
+def regression_table(regression: Regression) -> Table:
+    """One row for each figure against the baseline."""
+    table = _table(f"against {regression.baseline_run_id[-8:]}", "baseline", "now", "change", "99% interval", "")
+    for each in regression.metrics:
+        interval = f"{each.low - 1:+.0%} .. {each.high - 1:+.0%}" if each.low and each.high else "–"
+        table.add_row(
+            each.metric,
+            f"{each.baseline:,.4g}" if each.baseline is not None else "–",
+            f"{each.actual:,.4g}" if each.actual is not None else "–",
+            f"{each.ratio - 1:+.1%}" if each.ratio is not None else "–",
+            interval,
+            Text(each.verdict.replace("_", " "), style=CHANGE_STYLES[each.verdict]),
+        )
+    return table
+
+
+def runs_table(results: Iterable[RunResult]) -> Table:
+    """One row for each run."""
+    table = _table("run", "name", "started", "verdict", "requests", "req/s", "errors", "p50", "p95", "p99", "cause")
+    for each in results:
+        verdict = each.verdict or each.status
+        d = each.metrics.scheduled_latency_ms if each.load.intended_rps else each.metrics.latency_ms
+        top = each.diagnosis.causes[0].cause if each.diagnosis is not None and each.diagnosis.causes else ""
+        table.add_row(
+            each.run_id,
+            escape(each.name),
+            (each.started_at or "")[:19].replace("T", " "),
+            Text(verdict, style=VERDICT_STYLES.get(verdict, "")),
+            f"{each.metrics.requests:,}",
+            f"{each.metrics.throughput_rps:,.0f}",
+            f"{each.metrics.error_rate:.2%}",
+            milliseconds(d.p50),
+            milliseconds(d.p95),
+            milliseconds(d.p99),
+            top,
+        )
+    return table
+
+
+def milliseconds(value: float | None) -> str:
+    """Three significant figures, "–" where nothing was measured."""
+    if value is None:
+        return "–"
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def figure(value: float | None, unit: str, *, signed: bool = False) -> str:
+    """A figure with its unit."""
+    if value is None:
+        return "–"
+    sign = "+" if signed else ""
+    match unit:
+        case "ratio":
+            return f"{value:{sign}.2%}"
+        case "per_s":
+            return f"{value:{sign},.1f}/s"
+        case _:
+            return f"{value:{sign},.4g} ms"
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2), header_style="dim")
+    for i, column in enumerate(columns):
+        table.add_column(column, justify="left" if i == 0 else "right", no_wrap=i == 0)
+    return table

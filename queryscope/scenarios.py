@@ -1,0 +1,92 @@
+"""Owns how a scenario is read from a file or from options, with errors that point at the place. It must not run one."""
+
+import difflib
+import io
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from pydantic import BaseModel, ValidationError
+
+from queryscope.errors import ConfigurationError
+from schemas.scenario import Load, Request, Scenario, Step, Timeouts
+
+
+def is_file_argument(target: str) -> bool:
+    """Whether the TARGET argument names a scenario file (or "-") rather than a URL."""
+    return target == "-" or ("://" not in target and target.lower().endswith((".yaml", ".yml", ".json")))
+
+
+def read_scenario(argument: str) -> Scenario:
+    """Reads YAML or JSON from a file, or stdin for "-". Raises ConfigurationError with line and column."""
+    try:
+        text = sys.stdin.read() if argument == "-" else Path(argument).read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise ConfigurationError(f"scenario {argument} cannot be read: {reason}") from None
+    return parse_scenario(text, "standard input" if argument == "-" else argument)
+
+
+def parse_scenario(text: str, origin: str) -> Scenario:
+    """A scenario from YAML or JSON text; `origin` names it in errors."""
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+    try:
+        document = YAML(typ="rt").load(io.StringIO(text))
+    except MarkedYAMLError as error:
+        mark = error.problem_mark
+        place = f"{origin}:{mark.line + 1}:{mark.column + 1}" if mark is not None else origin
+        raise ConfigurationError(f"{place}: {error.problem or 'not YAML'}") from None
+    except YAMLError as error:
+        raise ConfigurationError(f"{origin}: not YAML ({' '.join(str(error).split())[:120]})") from None
+    if not isinstance(document, Mapping):
+        raise ConfigurationError(f"{origin}: a scenario is a mapping that has at least `target: http://...`")
+    try:
+        return Scenario.model_validate(_plain(document))
+    except ValidationError as error:
+        raise ConfigurationError(_explain(error, document, origin)) from None
+
+
+def _plain(node: object) -> object:
+    """ruamel's position-carrying containers as plain ones."""
+    if isinstance(node, Mapping):
+        return {str(key): _plain(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_plain(item) for item in node]
+    return node
+
+
+def _explain(error: ValidationError, document: object, origin: str) -> str:
+    problem = error.errors(include_url=False)[0]
+    line, column = _position(document, problem["loc"])
+    where = ".".join(map(str, problem["loc"]))
+    message = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(str(problem["loc"][-1]), _known_fields(problem["loc"]), n=1)
+        message = "no such field" + (f": did you mean '{near[0]}'?" if near else "")
+    return f"{origin}:{line}:{column}: {where}: {' '.join(message.split())}"
+
+
+def _known_fields(loc: Sequence[int | str]) -> list[str]:
+    models: dict[str, type[BaseModel]] = {"load": Load, "timeouts": Timeouts, "steps": Step, "request": Request}
+    owner: type[BaseModel] = Scenario
+    for part in loc[:-1]:
+        owner = models.get(str(part), owner)
+    return [field.alias or name for name, field in owner.model_fields.items()]
+
+
+def _position(document: object, loc: Sequence[int | str]) -> tuple[int, int]:
+    """Line and column, from 1, of the deepest part of `loc` that is in the document."""
+    node, found = document, (1, 1)
+    for part in loc:
+        marks = getattr(node, "lc", None)
+        if marks is None:
+            break
+        try:
+            line, column = marks.key(part) if isinstance(node, Mapping) else marks.item(part)
+            node = node[part]  # type: ignore[index]  # a mapping or a list: it has positions
+        except (KeyError, IndexError, TypeError):
+            break
+        found = (line + 1, column + 1)
+    return found

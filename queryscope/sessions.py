@@ -1,0 +1,158 @@
+"""Owns how a command gets a run done and followed: in this process tree, or by a server. It must not print."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import uuid_utils
+
+from backbone import views
+from backbone.platform import Platform, open_platform
+from backbone.settings import Settings
+from queryscope.composition import ServiceGroup, running
+from queryscope.errors import NotFound, OurFailure
+from schemas.codec import encode_line
+from schemas.lifecycle import RunCancelRequested, RunRequested
+from schemas.results import RunResult
+from schemas.scenario import Scenario
+from schemas.topics import RUNS, partition_of
+
+POLL_S = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class RunOrder:
+    """What to run. `scenario` may carry literal credentials: it reaches the worker by pipe and is logged redacted."""
+
+    scenario: Scenario
+    baseline_run_id: str | None = None
+    allow_targets: tuple[str, ...] = ()
+
+
+class Session(Protocol):
+    """Where runs are made."""
+
+    async def start(self, order: RunOrder) -> str:
+        """Asks for a run and returns its id."""
+
+    def events(self, run_id: str) -> AsyncIterator[views.RunEvent]:
+        """The run's live stream from its beginning to its `end`."""
+
+    async def result(self, run_id: str) -> RunResult:
+        """The run as it stands. Raises NotFound."""
+
+    async def cancel(self, run_id: str) -> None:
+        """Asks a run to stop."""
+
+
+def new_run_id() -> str:
+    """A fresh, time-ordered run id."""
+    return uuid_utils.uuid7().hex
+
+
+def now_us() -> int:
+    """The wall clock in microseconds since 1970."""
+    return time.time_ns() // 1000
+
+
+class EmbeddedSession:
+    """Runs in this process tree: services as tasks of this loop, load in a worker process."""
+
+    def __init__(self, platform: Platform, services: ServiceGroup) -> None:
+        from services.runner.service import RunnerService
+
+        self._platform = platform
+        self._services = services
+        self._runner = RunnerService(platform)
+        self._runs: dict[str, asyncio.Task[None]] = {}
+
+    async def start(self, order: RunOrder) -> str:
+        request = RunRequested(
+            id=new_run_id(),
+            run_id=new_run_id(),
+            at=now_us(),
+            scenario=order.scenario.redacted(),
+            requested_by="cli",
+            placement=self._runner.runner_id,
+            baseline_run_id=order.baseline_run_id,
+            allow_targets=order.allow_targets,
+        )
+        await self._append(request)
+        work = self._runner.execute(request, order.scenario)
+        self._runs[request.run_id] = asyncio.create_task(work, name=f"run {request.run_id}")
+        return request.run_id
+
+    async def events(self, run_id: str) -> AsyncIterator[views.RunEvent]:
+        seq = 0
+        while True:
+            for event in await self._services.unless_failed(self._next_events(run_id, seq)):
+                seq = event.seq
+                yield event
+                if event.event == "end":
+                    await self._runs.get(run_id, asyncio.sleep(0))
+                    return
+
+    async def result(self, run_id: str) -> RunResult:
+        async with self._platform.database.read() as conn:
+            found = await views.run_result(conn, run_id)
+        if found is None:
+            raise NotFound(f"no run {run_id}: list them with `queryscope runs`")
+        return found
+
+    async def cancel(self, run_id: str) -> None:
+        await self._append(RunCancelRequested(id=new_run_id(), run_id=run_id, at=now_us()))
+
+    async def close(self) -> None:
+        """Ends runs that are still on."""
+        for task in self._runs.values():
+            if not task.done():
+                task.cancel()
+        await asyncio.gather(*self._runs.values(), return_exceptions=True)
+
+    async def _next_events(self, run_id: str, seq: int) -> list[views.RunEvent]:
+        while True:
+            async with self._platform.database.read() as conn:
+                found = await views.events_after(conn, run_id, seq)
+            if found:
+                return list(found)
+            task = self._runs.get(run_id)
+            if task is not None and task.done():
+                task.result()
+            await asyncio.sleep(POLL_S)
+
+    async def _append(self, record: RunRequested | RunCancelRequested) -> None:
+        log = self._platform.log
+        await log.append(RUNS, partition_of(record.run_id, log.partitions), encode_line(record), 1)
+
+
+@contextlib.asynccontextmanager
+async def embedded_session(settings: Settings) -> AsyncIterator[EmbeddedSession]:
+    """Opens the platform and runs what a run needs for as long as the context lasts."""
+    async with (
+        open_platform(settings) as platform,
+        running(platform, ("aggregator", "diagnoser", "indexer")) as services,
+    ):
+        session = EmbeddedSession(platform, services)
+        try:
+            yield session
+        finally:
+            await session.close()
+
+
+async def follow(
+    session: Session, run_id: str, on_event: Callable[[views.RunEvent], None], *, until_diagnosed: bool
+) -> RunResult:
+    """Follows a run to its end (or only to its summary) and returns its result."""
+    ended = False
+    async with contextlib.aclosing(session.events(run_id)) as events:  # type: ignore[type-var]  # both are generators
+        async for event in events:
+            on_event(event)
+            ended = event.event == "end" or (event.event == "summary" and not until_diagnosed)
+            if ended:
+                break
+    if not ended:
+        raise OurFailure(f"the live stream of run {run_id} broke off: look with `queryscope show {run_id}`")
+    return await session.result(run_id)
