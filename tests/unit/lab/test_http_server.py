@@ -245,6 +245,7 @@ def test_death_resets_load_and_spares_the_control() -> None:
     control.data_received(b"GET /_lab/health HTTP/1.1\r\nHost: lab\r\n\r\n")
     assert world.target.reset_connections() == 1
     assert (load_wire.aborted, control_wire.aborted) == (True, False)
+    load.connection_lost(None)
     control.data_received(GET)
     assert world.target.reset_connections() == 1
     assert control_wire.aborted
