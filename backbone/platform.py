@@ -1,0 +1,37 @@
+"""Owns what a service stands on, opened together and closed together. It must not know any service."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from backbone.database.engine import Database, open_database
+from backbone.log.opening import open_log
+from backbone.log.port import Log
+from backbone.search.port import SearchIndex
+from backbone.settings import Settings, prepare_data_dir
+
+
+@dataclass(frozen=True)
+class Platform:
+    """The three stores and the settings they were opened with."""
+
+    settings: Settings
+    log: Log
+    database: Database
+    search: SearchIndex
+
+
+@asynccontextmanager
+async def open_platform(settings: Settings) -> AsyncIterator[Platform]:
+    """Opens everything, migrating the database. Raises SettingsError, LogError, DatabaseError or SearchError."""
+    from backbone.search.embedded import open_search
+
+    prepare_data_dir(settings)
+    async with AsyncExitStack() as stack:
+        log = await open_log(settings.log_url, settings.partitions)
+        stack.push_async_callback(log.close)
+        database = await open_database(settings.database_url)
+        stack.push_async_callback(database.close)
+        search = await open_search(settings.search_url)
+        stack.push_async_callback(search.close)
+        yield Platform(settings, log, database, search)
