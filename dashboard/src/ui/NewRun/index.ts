@@ -1,0 +1,1 @@
+export { NewRun } from "./NewRun";

@@ -1,0 +1,45 @@
+/** Owns the counts of answers by status and of failures by kind. It must not classify them. */
+
+import type { RunResult } from "../../model/results";
+import { formatCount, formatPercent } from "../../view/format";
+import { Card } from "../Card";
+
+export function Answers({ result }: { result: RunResult }) {
+  const { by_status: byStatus, by_error: byError, attempts } = result.metrics;
+  const rows = [...counted("HTTP ", byStatus), ...counted("", byError)];
+  if (rows.length === 0) return null;
+  return (
+    <Card title="Answers">
+      <div className="scroll">
+        <table className="narrow-table">
+          <thead>
+            <tr>
+              <th scope="col">Outcome</th>
+              <th scope="col" className="number">
+                Count
+              </th>
+              <th scope="col" className="number">
+                Share
+              </th>
+            </tr>
+          </thead>
+          <tbody>
+            {rows.map(([outcome, count]) => (
+              <tr key={outcome}>
+                <th scope="row">{outcome}</th>
+                <td className="number">{formatCount(count)}</td>
+                <td className="number">{formatPercent(attempts > 0 ? count / attempts : null)}</td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </div>
+    </Card>
+  );
+}
+
+function counted(prefix: string, counts: Record<string, number>): [string, number][] {
+  return Object.entries(counts)
+    .sort((a, b) => b[1] - a[1])
+    .map(([name, count]) => [`${prefix}${name}`, count]);
+}

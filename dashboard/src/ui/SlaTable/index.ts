@@ -1,0 +1,1 @@
+export { SlaTable } from "./SlaTable";
