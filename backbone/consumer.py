@@ -1,0 +1,268 @@
+"""Owns how a projection reads low-rate topics: record by record, exactly once, dead-lettering what cannot be processed.
+
+It must not know what the records mean, nor which log or database it stands on. Each owned partition has a task of its
+own, so that a slow handler delays its own partition only and never the renewal of the group claim.
+"""
+
+import asyncio
+import contextlib
+import os
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import structlog
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from backbone.database.engine import Database
+from backbone.database.errors import DatabaseFull, DatabaseUnavailable, ForeignIncarnation, OwnershipLost
+from backbone.database.offsets import advance_offset, load_offset
+from backbone.errors import ConsumerStopped, RecordUndecodable
+from backbone.log.errors import LogError, LogFull, LogUnavailable, OffsetOutOfRange
+from backbone.log.port import Batch, Log, Membership
+from backbone.search.errors import SearchReadOnly, SearchUnavailable
+from backbone.waiting import backoff_s, pause
+from schemas.codec import encode_line
+from schemas.dead_letters import dead_letter
+from schemas.topics import dead_letter_topic
+
+__all__ = ["ConsumerStopped", "Effect", "Handler", "RecordConsumer", "RecordUndecodable", "Stores"]
+
+POLL_S = 0.05
+READ_RECORDS = 500
+TRIES = 5
+DEAD_LETTER_LIMIT = 100
+
+# Nothing is wrong with the record: it is tried again for as long as it takes.
+OUTAGES = (LogUnavailable, LogFull, DatabaseUnavailable, DatabaseFull, SearchUnavailable, SearchReadOnly)
+
+Effect = Callable[[AsyncConnection], Awaitable[None]]
+Pause = Callable[[asyncio.Event, float], Awaitable[None]]
+
+
+class Stores(Protocol):
+    """What a consumer needs of a Platform."""
+
+    @property
+    def log(self) -> Log: ...
+
+    @property
+    def database(self) -> Database: ...
+
+
+class Handler(Protocol):
+    """Processes one record. Slow work happens here; the effect is applied with the offset, in one transaction.
+
+    Raise RecordUndecodable for a line that is no record of its topic. A record may be handled more than once, but its
+    effect is applied once. None: the record changes nothing.
+    """
+
+    async def __call__(self, topic: str, line: bytes) -> Effect | None: ...
+
+
+@dataclass(slots=True)
+class _Position:
+    """`committed`: the offset the database knows; `next`: the record to handle next. Between them nothing changed."""
+
+    committed: int
+    next: int
+
+
+class RecordConsumer:
+    """One member of a group that reads co-partitioned topics for one projection."""
+
+    def __init__(
+        self,
+        stores: Stores,
+        *,
+        projection: str,
+        topics: Sequence[str],
+        handler: Handler,
+        group: str | None = None,
+        poll_s: float = POLL_S,
+        dead_letter_limit: int = DEAD_LETTER_LIMIT,
+        pause: Pause = pause,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._log = stores.log
+        self._database = stores.database
+        self._projection = projection
+        self._topics = tuple(topics)
+        self._handler = handler
+        self._group = group or projection
+        self._member = f"{projection}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        self._poll_s = poll_s
+        self._dead_letter_limit = dead_letter_limit
+        self._pause = pause
+        self._clock = clock
+        self._logger = structlog.get_logger("consumer").bind(projection=projection)
+        self._incarnation = ""
+        self._owned: frozenset[int] = frozenset()
+        self._ends: dict[str, Mapping[int, int]] = {}
+        self._positions: dict[tuple[str, int], _Position] = {}
+        self._dead_in_a_row = 0
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Reads until `stop` is set. Raises ForeignIncarnation, ConsumerStopped, or what is our own error."""
+        membership = await self._log.join(self._group, self._member)
+        self._incarnation = await self._log.incarnation()
+        running: dict[int, asyncio.Task[None]] = {}
+        outages = 0
+        try:
+            while not stop.is_set():
+                try:
+                    self._own(await membership.owned())
+                    self._ends = {topic: await self._log.ends(topic) for topic in self._topics}
+                except OUTAGES as error:
+                    outages += 1
+                    self._logger.warning("reading is held up", error=str(error))
+                    await self._pause(stop, backoff_s(outages))
+                else:
+                    outages = 0
+                    self._start_and_reap(running, stop)
+                    await self._pause(stop, self._poll_s)
+            await asyncio.gather(*running.values())
+        finally:
+            await _end(running.values(), membership)
+
+    def _own(self, owned: frozenset[int]) -> None:
+        """Takes over a new assignment; what was lost is forgotten, so that it is loaded anew when it comes back."""
+        if owned != self._owned:
+            self._owned = owned
+            self._positions = {key: position for key, position in self._positions.items() if key[1] in owned}
+
+    def _is_behind(self, partition: int) -> bool:
+        for topic in self._topics:
+            position = self._positions.get((topic, partition))
+            if position is None or position.next < self._ends[topic][partition]:
+                return True
+        return False
+
+    def _start_and_reap(self, running: dict[int, asyncio.Task[None]], stop: asyncio.Event) -> None:
+        for partition in [partition for partition, task in running.items() if task.done()]:
+            running.pop(partition).result()
+        for partition in self._owned - running.keys():
+            if self._is_behind(partition):
+                running[partition] = asyncio.create_task(self._catch_up(partition, stop))
+
+    async def _catch_up(self, partition: int, stop: asyncio.Event) -> None:
+        """Handles what the known ends show of one partition, topic after topic."""
+        for topic in self._topics:
+            try:
+                await self._read_topic(topic, partition, stop)
+            except OwnershipLost as error:
+                self._logger.info("partition is somebody else's", topic=topic, partition=partition, detail=str(error))
+                self._positions.pop((topic, partition), None)
+            except OUTAGES as error:
+                self._logger.warning("reading is held up", topic=topic, partition=partition, error=str(error))
+                self._positions.pop((topic, partition), None)
+                await self._pause(stop, backoff_s(1))
+
+    async def _read_topic(self, topic: str, partition: int, stop: asyncio.Event) -> None:
+        position = self._positions.get((topic, partition)) or await self._load(topic, partition)
+        self._positions[topic, partition] = position
+        while not stop.is_set() and partition in self._owned:
+            try:
+                batches = await self._log.read(topic, partition, position.next, READ_RECORDS)
+            except OffsetOutOfRange as error:
+                raise ForeignIncarnation(
+                    f"{self._projection} has read further than the log goes ({error}): restore the log it belongs to, "
+                    "or move the database file away and it is rebuilt from this log"
+                ) from error
+            if not batches:
+                return
+            await self._handle_batches(topic, batches, position, stop)
+            if position.next > position.committed:
+                await self._commit(topic, partition, position, None)
+
+    async def _load(self, topic: str, partition: int) -> _Position:
+        async with self._database.read() as conn:
+            offset = await load_offset(conn, self._projection, topic, partition, self._incarnation)
+        return _Position(offset, offset)
+
+    async def _handle_batches(
+        self, topic: str, batches: Sequence[Batch], position: _Position, stop: asyncio.Event
+    ) -> None:
+        for batch in batches:
+            for offset, line in enumerate(batch.lines.split(b"\n"), batch.base_offset):
+                if offset < position.next:
+                    continue
+                if batch.partition not in self._owned or not await self._handle(
+                    topic, batch.partition, line, position, stop
+                ):
+                    return
+
+    async def _handle(self, topic: str, partition: int, line: bytes, position: _Position, stop: asyncio.Event) -> bool:
+        """Handles the record at position.next, or dead-letters it; False when stopped before either."""
+        tries = outages = 0
+        while not stop.is_set():
+            try:
+                effect = await self._handler(topic, line)
+                await self._advance(topic, partition, position, effect)
+            except OUTAGES as error:
+                outages += 1
+                self._logger.warning("record waits", topic=topic, partition=partition, error=str(error))
+                await self._pause(stop, backoff_s(outages))
+            except (OwnershipLost, ForeignIncarnation):
+                raise
+            except Exception as error:
+                tries += 1
+                if not isinstance(error, RecordUndecodable) and tries < TRIES:
+                    self._logger.warning("record is tried again", topic=topic, partition=partition, error=repr(error))
+                    await self._pause(stop, backoff_s(tries))
+                    continue
+                await self._bury(topic, partition, line, position, error)
+                return True
+            else:
+                self._dead_in_a_row = 0
+                return True
+        return False
+
+    async def _advance(self, topic: str, partition: int, position: _Position, effect: Effect | None) -> None:
+        position.next += 1
+        if effect is None:
+            return  # committed with the next effect, or at the end of the read
+        try:
+            await self._commit(topic, partition, position, effect)
+        except BaseException:
+            position.next -= 1
+            raise
+
+    async def _commit(self, topic: str, partition: int, position: _Position, effect: Effect | None) -> None:
+        async with self._database.write() as conn:
+            if effect is not None:
+                await effect(conn)
+            await advance_offset(
+                conn, self._projection, topic, partition,
+                expected=position.committed, next=position.next, incarnation=self._incarnation,
+            )  # fmt: skip
+        position.committed = position.next
+
+    async def _bury(self, topic: str, partition: int, line: bytes, position: _Position, error: Exception) -> None:
+        """Appends the dead letter, then moves on; a crash between the two repeats it with the same id."""
+        words = f"{type(error).__name__}: {error}"
+        self._logger.error(
+            "record is dead-lettered", topic=topic, partition=partition, offset=position.next, error=words
+        )
+        letter = dead_letter(
+            self._projection, topic, partition, position.next, line, words, int(self._clock() * 1_000_000)
+        )
+        await self._log.append(dead_letter_topic(topic), partition, encode_line(letter), 1)
+        position.next += 1
+        await self._commit(topic, partition, position, None)
+        self._dead_in_a_row += 1
+        if self._dead_in_a_row >= self._dead_letter_limit:
+            raise ConsumerStopped(
+                f"{self._projection} stopped: {self._dead_in_a_row} records in a row could not be processed, "
+                f"the last because of {words}; mend the cause and start it again"
+            )
+
+
+async def _end(running: Collection[asyncio.Task[None]], membership: Membership) -> None:
+    for task in running:
+        task.cancel()
+    await asyncio.gather(*running, return_exceptions=True)
+    with contextlib.suppress(LogError):  # the claim ends by itself
+        await membership.leave()

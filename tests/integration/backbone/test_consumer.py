@@ -1,0 +1,237 @@
+"""Owns that every record takes effect exactly once or lies in the dead-letter topic, whatever fails meanwhile."""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from backbone.consumer import ConsumerStopped, Effect, Handler, RecordConsumer, RecordUndecodable
+from backbone.database.engine import Database
+from backbone.database.errors import DatabaseUnavailable, ForeignIncarnation
+from backbone.database.offsets import advance_offset
+from backbone.database.tables import run_events
+from backbone.log.embedded import EmbeddedLog
+
+WAIT_S = 20.0  # bounds a hang, asserts nothing
+
+
+@dataclass
+class Rig:
+    log: EmbeddedLog
+    database: Database
+    pauses: list[float] = field(default_factory=list)
+    turned: asyncio.Event = field(default_factory=asyncio.Event)  # set whenever a consumer has nothing to do
+
+    async def append(self, *records: bytes, topic: str = "runs", partition: int = 0) -> None:
+        await self.log.append(topic, partition, b"\n".join(records), len(records))
+
+    def consumer(self, handler: Handler, dead_letter_limit: int = 100) -> RecordConsumer:
+        async def hurried(stop: asyncio.Event, seconds: float) -> None:
+            self.pauses.append(seconds)
+            self.turned.set()
+            await asyncio.sleep(0.001)
+
+        return RecordConsumer(
+            self,
+            projection="p",
+            topics=["runs", "breaches"],
+            handler=handler,
+            pause=hurried,
+            dead_letter_limit=dead_letter_limit,
+        )
+
+    async def rows_reach(rig: Rig, count: int) -> None:
+    async def enough() -> bool:
+        return len(await rig.rows()) >= count
+
+    await rig.until(enough)
+
+
+async def test_records_take_effect_once_and_in_order_over_restarts(rig: Rig) -> None:
+    await rig.append(b"a", b"b")
+    async with running(rig.consumer(store)):
+        await rows_reach(rig, 2)
+        await rig.append(b"c")
+        await rows_reach(rig, 3)
+    await rig.append(b"d")
+    async with running(rig.consumer(store)):
+        await rows_reach(rig, 4)
+    assert await rig.rows() == ["a", "b", "c", "d"]
+
+
+async def test_all_topics_and_partitions_of_a_member_are_read(rig: Rig) -> None:
+    for partition in range(rig.log.partitions):
+        await rig.append(b"r%d" % partition, partition=partition)
+        await rig.append(b"b%d" % partition, topic="breaches", partition=partition)
+    async with running(rig.consumer(store)):
+        await rows_reach(rig, 2 * rig.log.partitions)
+    assert sorted(await rig.rows()) == sorted(f"{kind}{n}" for kind in "rb" for n in range(rig.log.partitions))
+
+
+async def test_an_undecodable_record_is_dead_lettered_at_once_and_the_next_is_processed(rig: Rig) -> None:
+    seen: list[bytes] = []
+
+    async def picky(topic: str, line: bytes) -> Effect | None:
+        seen.append(line)
+        if line == b"\xff poison":
+            raise RecordUndecodable("no JSON")
+        return storing(line)
+
+    await rig.append(b"a", b"\xff poison", b"b")
+    async with running(rig.consumer(picky)):
+        await rows_reach(rig, 2)
+    assert await rig.rows() == ["a", "b"]
+    assert seen == [b"a", b"\xff poison", b"b"]
+    (letter,) = await rig.dead()
+    assert (letter["topic"], letter["partition"], letter["offset"], letter["payload"]) == ("runs", 0, 1, None)
+    assert letter["payload_base64"] == "/yBwb2lzb24="
+    assert letter["error"] == "RecordUndecodable: no JSON"
+
+
+async def test_a_failing_handler_is_tried_five_times_and_then_the_record_is_dead_lettered(rig: Rig) -> None:
+    tries = 0
+
+    async def failing(topic: str, line: bytes) -> Effect | None:
+        nonlocal tries
+        if line == b"bad":
+            tries += 1
+            raise ZeroDivisionError("ours")
+        return storing(line)
+
+    await rig.append(b"bad", b"good")
+    async with running(rig.consumer(failing)):
+        await rows_reach(rig, 1)
+    assert tries == 5
+    assert [seconds for seconds in rig.pauses if seconds != 0.05] == [0.1, 0.2, 0.4, 0.8]
+    (letter,) = await rig.dead()
+    assert letter["payload"] == "bad"
+
+
+async def test_an_effect_that_fails_once_takes_effect_once(rig: Rig) -> None:
+    failures = iter([True])
+
+    async def flaky(topic: str, line: bytes) -> Effect | None:
+        async def effect(conn: AsyncConnection) -> None:
+            await storing(line)(conn)
+            if next(failures, False):
+                raise RuntimeError("after the row was written")
+
+        return effect
+
+    await rig.append(b"a")
+    async with running(rig.consumer(flaky)):
+        await rows_reach(rig, 1)
+    assert await rig.rows() == ["a"]
+
+
+async def test_an_outage_is_waited_out_however_long_and_nothing_is_dead_lettered(rig: Rig) -> None:
+    tries = 0
+
+    async def out_of_reach(topic: str, line: bytes) -> Effect | None:
+        nonlocal tries
+        tries += 1
+        if tries <= 20:
+            raise DatabaseUnavailable("away")
+        return storing(line)
+
+    await rig.append(b"a")
+    async with running(rig.consumer(out_of_reach)):
+        await rows_reach(rig, 1)
+    assert tries == 21
+    assert await rig.dead() == []
+
+
+async def test_records_without_effect_are_not_read_again_after_a_restart(rig: Rig) -> None:
+    seen: list[bytes] = []
+
+    async def ignoring(topic: str, line: bytes) -> Effect | None:
+        seen.append(line)
+        return storing(line) if line == b"last" else None
+
+    await rig.append(b"a", b"b", b"c")
+
+    async def three() -> bool:
+        return len(seen) == 3
+
+    async with running(rig.consumer(ignoring)):
+        await rig.until(three)
+    await rig.append(b"last")
+    async with running(rig.consumer(ignoring)):
+        await rows_reach(rig, 1)
+    assert seen == [b"a", b"b", b"c", b"last"]
+
+
+async def test_one_whose_offset_was_moved_by_another_drops_its_work_and_goes_on_from_there(rig: Rig) -> None:
+    incarnation = await rig.log.incarnation()
+
+    async def overtaken(topic: str, line: bytes) -> Effect | None:
+        if line == b"a":  # a process that took over has applied "a" and "b" meanwhile
+            async with rig.database.write() as conn:
+                await storing(b"a")(conn)
+                await storing(b"b")(conn)
+                await advance_offset(conn, "p", "runs", 0, expected=0, next=2, incarnation=incarnation)
+        return storing(line)
+
+    await rig.append(b"a", b"b", b"c")
+    async with running(rig.consumer(overtaken)):
+        await rows_reach(rig, 3)
+    assert await rig.rows() == ["a", "b", "c"]
+
+
+async def test_two_members_process_every_record_once_between_them(rig: Rig) -> None:
+    for partition in range(rig.log.partitions):
+        await rig.append(*(b"%d-%d" % (partition, n) for n in range(20)), partition=partition)
+    async with running(rig.consumer(store)), running(rig.consumer(store)):
+        await rows_reach(rig, 20 * rig.log.partitions)
+    found = await rig.rows()
+    assert sorted(found) == sorted(f"{partition}-{n}" for partition in range(rig.log.partitions) for n in range(20))
+    for partition in range(rig.log.partitions):
+        assert [row for row in found if row.startswith(f"{partition}-")] == [f"{partition}-{n}" for n in range(20)]
+
+
+async def test_a_slow_handler_does_not_hold_up_other_partitions(rig: Rig) -> None:
+    release = asyncio.Event()
+
+    async def slow(topic: str, line: bytes) -> Effect | None:
+        if line == b"slow":
+            await asyncio.wait_for(release.wait(), WAIT_S)
+        return storing(line)
+
+    await rig.append(b"slow", partition=0)
+    await rig.append(b"quick", partition=1)
+    async with running(rig.consumer(slow)):
+        await rows_reach(rig, 1)
+        assert await rig.rows() == ["quick"]
+        release.set()
+        await rows_reach(rig, 2)
+
+
+async def test_too_many_dead_letters_in_a_row_stop_the_consumer(rig: Rig) -> None:
+    async def useless(topic: str, line: bytes) -> Effect | None:
+        raise RecordUndecodable("never")
+
+    await rig.append(*(b"%d" % n for n in range(10)))
+    with pytest.raises(ConsumerStopped, match="3 records in a row"):
+        await asyncio.wait_for(rig.consumer(useless, dead_letter_limit=3).run(asyncio.Event()), WAIT_S)
+    assert len(await rig.dead()) == 3
+
+
+async def test_a_database_that_has_read_beyond_the_log_is_refused(rig: Rig) -> None:
+    async with rig.database.write() as conn:
+        incarnation = await rig.log.incarnation()
+        await advance_offset(conn, "p", "runs", 0, expected=0, next=7, incarnation=incarnation)
+    with pytest.raises(ForeignIncarnation, match="further than the log goes"):
+        await asyncio.wait_for(rig.consumer(store).run(asyncio.Event()), WAIT_S)
+
+
+async def test_a_database_of_another_log_is_refused(rig: Rig) -> None:
+    async with rig.database.write() as conn:
+        await advance_offset(conn, "p", "runs", 0, expected=0, next=0, incarnation="other")
+    with pytest.raises(ForeignIncarnation, match="another log"):
+        await asyncio.wait_for(rig.consumer(store).run(asyncio.Event()), WAIT_S)
