@@ -1,0 +1,86 @@
+"""Owns how an end-to-end test drives the product: the command line in processes of its own.
+
+It must not know what is tested.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab.process import LabServer
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a finished command left."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:  # Any: whatever JSON the command printed
+        return json.loads(self.out)
+
+
+class Cli:
+    """The command line on one data directory."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self.data_dir = data_dir
+
+    @property
+    def environment(self) -> dict[str, str]:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("QUERYSCOPE_")}
+        return {**kept, "QUERYSCOPE_DATA_DIR": str(self.data_dir), "PYTHONPATH": str(ROOT), "NO_COLOR": "1"}
+
+    def command(self, *arguments: str) -> list[str]:
+        return [sys.executable, "-m", "queryscope", *arguments]
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """Starts a command as the leader of a process group of its own."""
+        return subprocess.Popen(
+            self.command(*arguments),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            stdin=subprocess.DEVNULL,
+            text=True,
+            env=self.environment,
+            start_new_session=True,
+        )
+
+    def __call__(self, *arguments: str, timeout_s: float = 90) -> Done:
+        return finished(self.start(*arguments), timeout_s)
+
+
+def finished(process: "subprocess.Popen[str]", timeout_s: float = 90) -> Done:
+    """Waits for a command and returns what it left."""
+    try:
+        out, err = process.communicate(timeout=timeout_s)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        out, err = process.communicate()
+        pytest.fail(f"the command did not end in {timeout_s} s\n{out[-2000:]}\n{err[-2000:]}")
+    return Done(process.returncode, out, err)
+
+
+Target = Callable[..., Awaitable[LabServer]]
+"""`await target(*faults, base_ms=...)`: a lab target that ends with the test."""
+
+
+def error_line(done: Done) -> str:
+    """The one line that a failed command printed on stderr."""
+    lines = [line for line in done.err.strip().splitlines() if line]
+    assert len(lines) == 1, done.err
+    assert lines[0].startswith("error: "), lines[0]
+    assert "Traceback" not in done.err
+    return lines[0]
