@@ -46,7 +46,56 @@ class Rig:
             dead_letter_limit=dead_letter_limit,
         )
 
-    async def rows_reach(rig: Rig, count: int) -> None:
+    async def until(self, condition: Callable[[], Awaitable[bool]]) -> None:
+        async with asyncio.timeout(WAIT_S):
+            while not await condition():
+                self.turned.clear()
+                await self.turned.wait()
+
+    async def rows(self) -> list[str]:
+        async with self.database.read() as conn:
+            found = await conn.execute(sa.select(run_events.c.data).order_by(run_events.c.seq))
+            return [data["line"] for (data,) in found]
+
+    async def dead(self, topic: str = "runs.dlq") -> list[dict[str, object]]:
+        batches = await self.log.read(topic, 0, 0)
+        return [json.loads(line) for batch in batches for line in batch.lines.split(b"\n")]
+
+
+@pytest.fixture
+def rig(log: EmbeddedLog, database: Database) -> Rig:
+    return Rig(log, database)
+
+
+def storing(line: bytes) -> Effect:
+    """An effect that is visible: one more row."""
+
+    async def effect(conn: AsyncConnection) -> None:
+        seq = (await conn.execute(sa.select(sa.func.count()).select_from(run_events))).scalar_one() + 1
+        await conn.execute(sa.insert(run_events).values(run_id="r", seq=seq, event="run", data={"line": line.decode()}))
+
+    return effect
+
+
+async def store(topic: str, line: bytes) -> Effect | None:
+    return storing(line)
+
+
+@asynccontextmanager
+async def running(consumer: RecordConsumer) -> AsyncIterator[None]:
+    stop = asyncio.Event()
+    task = asyncio.create_task(consumer.run(stop))
+    try:
+        yield
+        stop.set()
+        await asyncio.wait_for(task, WAIT_S)
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+async def rows_reach(rig: Rig, count: int) -> None:
     async def enough() -> bool:
         return len(await rig.rows()) >= count
 
