@@ -1,0 +1,192 @@
+"""Owns one HTTP/1.1 connection of the client: sends a request, reads its response, says how it ended.
+
+It must not know schedules, users or outcomes. Requests are never repeated here: a kept-alive connection that the
+server closed while the request was on its way ends that request as `closed_early` or `reset`, with `reused` telling.
+Bodies are counted, not kept; a head is kept up to HEAD_LIMIT_BYTES. Bytes after the end of a response that arrive with
+it make the response a `protocol` error; bytes that arrive while nothing was asked only close the connection.
+"""
+
+import asyncio
+import ssl
+from time import perf_counter_ns
+from typing import Protocol, cast
+
+from httptools import HttpParserError, HttpResponseParser
+
+from schemas.outcomes import ErrorKind
+from services.runner.request import WireRequest
+from services.runner.response_head import read_head, status_in
+
+HEAD_LIMIT_BYTES = 262_144
+
+
+class ExchangeOwner(Protocol):
+    """Who is told that the response is there or will never be."""
+
+    def exchange_ended(self, connection: "Connection") -> None: ...
+
+
+class Connection(asyncio.Protocol):
+    """One request at a time. After `exchange_ended` the fields below describe the exchange until the next `send`.
+
+    error: None for an answer. status: 0 where no whole status line came. Stamps are perf_counter_ns; first_byte_ns is
+    0 where nothing came. reusable: `send` may be called.
+    """
+
+    __slots__ = (
+        "_complete", "_head_only", "_headers_done", "_owner", "_parser", "_surplus", "_transport", "_write",
+        "awaiting", "bytes_in", "error", "finished_ns", "first_byte_ns", "head", "number", "remote", "reusable",
+        "sent_ns", "status",
+    )  # fmt: skip
+
+    def __init__(self, owner: ExchangeOwner, number: int, remote: str) -> None:
+        self._owner = owner
+        self._parser = HttpResponseParser(self)
+        self.number = number
+        self.remote = remote
+        self.awaiting = self.reusable = False
+        self.error: ErrorKind | None = None
+        self.status = self.bytes_in = self.sent_ns = self.first_byte_ns = self.finished_ns = 0
+        self.head: bytes | bytearray = b""
+
+    def send(self, request: WireRequest) -> None:
+        """Sends a request; exactly one `exchange_ended` follows, never from within this call."""
+        self.awaiting = True
+        self._complete = self._surplus = self._headers_done = False
+        self._head_only = request.head_only
+        if request.head_only:
+            self._parser = HttpResponseParser(self)  # the one before still waits for a body that never comes
+        self.error = None
+        self.status = self.bytes_in = self.first_byte_ns = 0
+        self.head = b""
+        self.sent_ns = perf_counter_ns()
+        self._write(request.wire)
+
+    def give_up(self, error: ErrorKind) -> None:
+        """Ends the exchange from our side and closes the connection at once."""
+        if self.awaiting:
+            self._end(error, perf_counter_ns())
+        else:
+            self._drop()
+
+    def close(self) -> None:
+        """Closes an idle connection."""
+        self.reusable = False
+        self._transport.close()
+
+    # what the event loop calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._write = self._transport.write
+        self.reusable = True
+
+    def data_received(self, data: bytes) -> None:
+        if not self.awaiting:
+            self._drop()
+            return
+        at = perf_counter_ns()
+        if not self.first_byte_ns:
+            self.first_byte_ns = at
+        self.bytes_in += len(data)
+        if not self._headers_done and not self._keep_head(data):
+            self._end("protocol", at)
+            return
+        try:
+            self._parser.feed_data(data)
+        except HttpParserError:
+            self._end("protocol", at)
+            return
+        if self._complete:
+            self._answered(at)
+
+    def eof_received(self) -> bool | None:
+        self._ended_by_peer(None)
+        return None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._ended_by_peer(exc)
+        del self._parser  # it holds our methods: the cycle would keep both until a collection
+
+    # what the parser calls
+
+    def on_message_begin(self) -> None:
+        if self._complete:
+            self._surplus = True
+
+    def on_headers_complete(self) -> None:
+        self.status = status = self._parser.get_status_code()
+        self._headers_done = True
+        if self._head_only and status >= 200:
+            self._complete = True
+
+    def on_message_complete(self) -> None:
+        if self.status < 200:
+            self._interim_passed()
+        else:
+            self._complete = True
+            self.reusable = self._parser.should_keep_alive()
+
+    # endings
+
+    def _answered(self, at: int) -> None:
+        if self._head_only:
+            self._surplus = not self.head.endswith(b"\r\n\r\n")
+            self.reusable = read_head(bytes(self.head)).keeps_alive
+        if self._surplus:
+            self._end("protocol", at)
+            return
+        if self.reusable and self._transport.get_write_buffer_size():
+            self.reusable = False  # answered before it had read the whole request
+        self.awaiting = False
+        self.finished_ns = at
+        if not self.first_byte_ns:
+            self.first_byte_ns = at
+        if not self.reusable:
+            self._transport.close()
+        self._owner.exchange_ended(self)
+
+    def _ended_by_peer(self, reason: Exception | None) -> None:
+        self.reusable = False
+        if not self.awaiting:
+            return
+        at = perf_counter_ns()
+        if reason is None and self._headers_done and read_head(bytes(self.head)).ends_with_connection:
+            self._answered(at)
+        else:
+            self._end(_loss_kind(reason), at)
+
+    def _end(self, error: ErrorKind, at: int) -> None:
+        self.awaiting = False
+        self.error = error
+        self.finished_ns = at
+        if not self._headers_done:
+            self.status = status_in(bytes(self.head))
+        self._drop()
+        self._owner.exchange_ended(self)
+
+    def _drop(self) -> None:
+        self.reusable = False
+        self._transport.abort()
+
+    def _interim_passed(self) -> None:
+        if self.status == 101:
+            raise HttpParserError("nobody asked to switch protocols")
+        self.status = 0
+        self.first_byte_ns = 0
+        self._headers_done = False
+
+    def _keep_head(self, data: bytes) -> bool:
+        if not self.head:
+            self.head = data
+        else:
+            if isinstance(self.head, bytes):
+                self.head = bytearray(self.head)
+            self.head += data
+        return len(self.head) <= HEAD_LIMIT_BYTES
+
+
+def _loss_kind(reason: Exception | None) -> ErrorKind:
+    if reason is None:
+        return "closed_early"
+    return "tls" if isinstance(reason, ssl.SSLError) else "reset"

@@ -1,0 +1,364 @@
+"""Owns a run's requests from their start to their outcome, and when the run ends. It must not know the log.
+
+One loop thread does everything. Per request: `begin` -> connection -> `slot_ended` -> outcome -> the load's next.
+Every 10 ms a tick looks at time-outs, marks and whether the target is dead, and measures how late it came.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from time import perf_counter_ns
+from typing import Protocol
+
+from backbone.errors import TargetNotAllowed
+from schemas.outcomes import ErrorKind, RequestOutcome, StopReason, WindowMark
+from schemas.scenario import Load as LoadSettings
+from schemas.scenario import Timeouts
+from services.runner.backoff import TargetWatch, wait_us
+from services.runner.connection import Connection
+from services.runner.deadlines import DeadlineWheel
+from services.runner.dialer import NOT_DIALED, Dialer, DialFailed, Phases
+from services.runner.loads import Load, make_load
+from services.runner.marks import MarkBuilder
+from services.runner.mix import step_sequence
+from services.runner.pacing import SECOND_US
+from services.runner.request import WireRequest
+from services.runner.response_head import UNREAD_HEAD, read_head
+from services.runner.slot import Slot
+from services.runner.vitals import VitalsMeter
+
+TICK_US = 10_000
+FLUSH_TICKS = 5
+_COME_BACK_LATER = frozenset({429, 503})
+
+
+class Recorder(Protocol):
+    """Where outcomes and marks go, in this order."""
+
+    marked_window: int
+    queue_bytes: int
+
+    def put(self, outcome: RequestOutcome) -> None: ...
+
+    def put_mark(self, mark: WindowMark) -> None: ...
+
+    def flush(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class EnginePlan:
+    """What one worker of a run does. weights: of the steps, in the order of `requests`."""
+
+    run_id: str
+    worker: int
+    requests: Sequence[WireRequest]
+    weights: Sequence[int]
+    load: LoadSettings
+    timeouts: Timeouts
+
+
+@dataclass(slots=True)
+class Tally:
+    """Totals so far; failed: ended with an error or a status of 400 and above."""
+
+    window: int = -1
+    started: int = 0
+    finished: int = 0
+    failed: int = 0
+    in_flight: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """Why the load ended."""
+
+    reason: StopReason
+    detail: str = ""
+
+
+class Engine:
+    """One worker's load. Construct it inside the running loop; `run` once.
+
+    An instant that a request never reached (sent, first_byte) is that of its end, so that no duration is negative.
+    """
+
+    def __init__(
+        self,
+        plan: EnginePlan,
+        dialer: Dialer,
+        recorder: Recorder,
+        *,
+        t0_ns: int,
+        on_window: Callable[[Tally], None] = lambda tally: None,
+    ) -> None:
+        self._plan = plan
+        self._dialer = dialer
+        self._recorder = recorder
+        self._put = recorder.put
+        self.t0_ns = t0_ns
+        self._on_window = on_window
+        self._loop = asyncio.get_running_loop()
+        self._steps = step_sequence(plan.weights, plan.run_id)
+        self._requests = plan.requests
+        self._total_us = round(plan.timeouts.total_s * SECOND_US)
+        self._connect_s = min(plan.timeouts.connect_s, plan.timeouts.total_s)
+        self._slots: list[Slot] = []
+        self._wheel: DeadlineWheel[Slot] = DeadlineWheel()
+        self._watch = TargetWatch()
+        self._meter = VitalsMeter()
+        self._marks = MarkBuilder(plan.run_id, plan.worker)
+        self._loop_lag_us = 0
+        self._ticks = 0
+        self._ending: Ending | None = None
+        self._over = self._loop.create_future()
+        self._ended_at_us = 0
+        self.tally = Tally()
+        self._load: Load = make_load(plan.load, self)
+
+    async def run(self) -> Ending:
+        """Makes the load from t0 to its end; every request begun has its outcome when this returns."""
+        await asyncio.sleep(max(0, self.t0_ns - perf_counter_ns()) / 1e9)
+        timers = [self._loop.call_later(0, self._tick, 0)]
+        if (duration_s := self._plan.load.duration_s) is not None:
+            timers.append(self._loop.call_later(duration_s, self._time_is_up))
+            timers.append(self._loop.call_later(duration_s + self._plan.timeouts.grace_s, self._cancel_in_flight))
+        self._load.start()
+        await self._over
+        self._ended_at_us = self._now_us()
+        for timer in timers:
+            timer.cancel()
+        self._load.stop()
+        for slot in self._slots:
+            if slot.connection is not None:
+                slot.connection.close()
+        self._meter.close()
+        return self._reason()
+
+    def stop(self, reason: StopReason, detail: str = "") -> None:
+        """Nothing new starts, what is in flight is recorded as cancelled, `run` returns. The first call wins."""
+        if self._ending is None:
+            self._ending = Ending(reason, detail)
+            self._load.stop()
+            self._cancel_in_flight()
+            self._end_if_over()
+
+    def final_mark(self, ending: Ending, unacknowledged: int) -> WindowMark:
+        """Marks the windows still open and returns the last one's mark, after `run`."""
+        last = self._ended_at_us // SECOND_US
+        while self._recorder.marked_window + 1 < last:
+            self._recorder.put_mark(self._close_window())
+        mark = self._close_window()
+        mark.final = True
+        mark.stopped, mark.stop_detail = ending.reason, ending.detail[:500]
+        mark.unacknowledged = unacknowledged
+        return mark
+
+    # what the load asks for
+
+    def new_slot(self) -> Slot:
+        slot = Slot(self)
+        self._slots.append(slot)
+        return slot
+
+    def begin(self, slot: Slot, scheduled_us: int | None) -> None:
+        slot.started_us = started_us = (perf_counter_ns() - self.t0_ns) // 1000
+        if scheduled_us is None:
+            slot.scheduled_us = started_us
+        else:
+            slot.scheduled_us = scheduled_us
+            self._marks.note_delay(started_us - scheduled_us)
+        slot.busy = True
+        slot.request = request = self._requests[next(self._steps)]
+        self._marks.started += 1
+        tally = self.tally
+        tally.started += 1
+        tally.in_flight = slot.in_flight = tally.in_flight + 1
+        if not slot.armed:
+            slot.armed = True
+            self._wheel.arm(slot, started_us + self._total_us)
+        connection = slot.connection
+        if connection is not None and connection.reusable:
+            slot.phases = NOT_DIALED
+            connection.send(request)
+        else:
+            slot.dialing = self._loop.create_task(self._dial(slot))
+
+    async def _dial(self, slot: Slot) -> None:
+        slot.phases = Phases()
+        kind: ErrorKind = "client"
+        try:
+            connection = await self._dialer.dial(slot, self._connect_s, slot.phases)
+        except DialFailed as failure:
+            kind = failure.kind
+        except TargetNotAllowed as error:
+            self.stop("failed", str(error))
+        except asyncio.CancelledError:
+            kind = "cancelled"
+        else:
+            slot.connection, slot.dialing = connection, None
+            if connection.reusable:
+                connection.send(slot.request)
+                return
+            kind = "closed_early"
+        slot.connection = slot.dialing = None
+        self._unsent(slot, kind)
+
+    # endings of requests
+
+    def slot_ended(self, slot: Slot, connection: Connection) -> None:
+        t0_ns = self.t0_ns
+        finished_us = (connection.finished_ns - t0_ns) // 1000
+        first_byte_ns = connection.first_byte_ns
+        phases = slot.phases
+        status, error = connection.status, connection.error
+        head = read_head(bytes(connection.head)) if status in _COME_BACK_LATER else UNREAD_HEAD
+        self._put(
+            RequestOutcome(
+                self._plan.run_id,
+                self._plan.worker,
+                0,
+                0,
+                slot.scheduled_us,
+                slot.started_us,
+                (connection.sent_ns - t0_ns) // 1000,
+                (first_byte_ns - t0_ns) // 1000 if first_byte_ns else finished_us,
+                finished_us,
+                slot.request.step,
+                0,
+                status,
+                error,
+                connection.number,
+                phases.dns_us,
+                phases.connect_us,
+                phases.tls_us,
+                1,
+                None,
+                phases is NOT_DIALED,
+                len(slot.request.wire),
+                connection.bytes_in,
+                connection.remote,
+                head.retry_after_ms,
+                head.ratelimit_remaining,
+                slot.in_flight,
+                self._loop_lag_us,
+            )
+        )
+        self._freed(slot, status, error, finished_us)
+
+    def _unsent(self, slot: Slot, error: ErrorKind) -> None:
+        finished_us = self._now_us()
+        phases = slot.phases
+        self._put(
+            RequestOutcome(
+                run=self._plan.run_id,
+                worker=self._plan.worker,
+                seq=0,
+                window=0,
+                scheduled=slot.scheduled_us,
+                started=slot.started_us,
+                sent=finished_us,
+                first_byte=finished_us,
+                finished=finished_us,
+                step=slot.request.step,
+                error=error,
+                dns=phases.dns_us,
+                connect=phases.connect_us,
+                tls=phases.tls_us,
+                reused=False,
+                remote=phases.remote,
+                in_flight=slot.in_flight,
+                loop_lag=self._loop_lag_us,
+            )
+        )
+        self._freed(slot, 0, error, finished_us)
+
+    def _freed(self, slot: Slot, status: int, error: ErrorKind | None, finished_us: int) -> None:
+        tally = self.tally
+        slot.busy = False
+        tally.in_flight -= 1
+        pause_us = 0
+        if status:
+            self._watch.answered = True
+            slot.failures = 0
+            tally.finished += 1
+            if error is not None or status >= 400:
+                tally.failed += 1
+        elif error is not None and error != "cancelled":
+            tally.finished += 1
+            tally.failed += 1
+            slot.failures += 1
+            self._watch.note_failure(finished_us)
+            pause_us = wait_us(slot.failures, error, self._watch.answered)
+        self._load.freed(slot, pause_us)
+        if not tally.in_flight:
+            self._end_if_over()
+
+    # the end of the run
+
+    def _reason(self) -> Ending:
+        if self._ending is not None:
+            return self._ending
+        dead = self._watch.failures > 0 and not self._watch.answered
+        return Ending("target_dead", "no request was answered") if dead else Ending("completed")
+
+    def _time_is_up(self) -> None:
+        self._load.stop()
+        self._end_if_over()
+
+    def _cancel_in_flight(self) -> None:
+        for slot in self._slots:
+            if slot.dialing is not None:
+                slot.dialing.cancel()
+            elif slot.busy and slot.connection is not None:
+                slot.connection.give_up("cancelled")
+
+    def _end_if_over(self) -> None:
+        if not self.tally.in_flight and self._load.exhausted and not self._over.done():
+            self._over.set_result(None)
+
+    # the tick
+
+    def _now_us(self) -> int:
+        return (perf_counter_ns() - self.t0_ns) // 1000
+
+    def _tick(self, intended_us: int) -> None:
+        now_us = self._now_us()
+        self._loop_lag_us = lag_us = max(0, now_us - intended_us)
+        self._marks.note_lag(lag_us)
+        self._time_out(now_us)
+        while (self._recorder.marked_window + 2) * SECOND_US <= now_us:
+            self._recorder.put_mark(self._close_window())
+        self._ticks += 1
+        if self._ticks % FLUSH_TICKS == 0:
+            self._recorder.flush()
+        if self._watch.is_dead(now_us):
+            self.stop("target_dead", "nothing was answered for 3 s")
+        if not self._over.done():
+            next_us = (self._now_us() // TICK_US + 1) * TICK_US
+            self._loop.call_later((next_us - self._now_us()) / SECOND_US, self._tick, next_us)
+
+    def _time_out(self, now_us: int) -> None:
+        for slot in self._wheel.due(now_us):
+            deadline_us = slot.started_us + self._total_us
+            slot.armed = False
+            if not slot.busy:
+                continue
+            if slot.dialing is not None or deadline_us > now_us:
+                slot.armed = True
+                self._wheel.arm(slot, max(deadline_us, now_us + TICK_US))
+            elif slot.connection is not None:
+                slot.connection.give_up("timeout")
+
+    def _close_window(self) -> WindowMark:
+        now_us = self._now_us()
+        window = self._recorder.marked_window + 1
+        mark = self._marks.close(
+            window,
+            intended=self._load.intended_in(window),
+            ages_us=[now_us - slot.scheduled_us for slot in self._slots if slot.busy],
+            vitals=self._meter.read(),
+            queue_bytes=self._recorder.queue_bytes,
+        )
+        self.tally.window = window
+        self._on_window(self.tally)
+        return mark

@@ -1,0 +1,154 @@
+"""Owns which request starts when: the closed loop and the open loop. It must not send or record anything.
+
+A load asks the engine to begin requests on slots, and is told when a slot is free again.
+"""
+
+import asyncio
+from collections import deque
+from time import perf_counter_ns
+from typing import Protocol
+
+from schemas.scenario import Load as LoadSettings
+from services.runner.alarm import make_alarm
+from services.runner.pacing import SECOND_US, ConstantRate
+from services.runner.slot import Slot
+
+DEFAULT_CONNECTION_LIMIT = 1_000
+
+
+class LoadTarget(Protocol):
+    """What a load asks of the engine."""
+
+    t0_ns: int
+
+    def new_slot(self) -> Slot: ...
+
+    def begin(self, slot: Slot, scheduled_us: int | None) -> None:
+        """Starts a request; scheduled_us None: it is intended now. `Load.freed` follows, never from within."""
+
+
+class Load(Protocol):
+    """One load profile."""
+
+    def start(self) -> None:
+        """t0 has come."""
+
+    def freed(self, slot: Slot, wait_us: int) -> None:
+        """The slot's request has ended; a closed loop lets this user wait before its next one."""
+
+    def stop(self) -> None:
+        """Nothing new starts from now on."""
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether nothing will start any more."""
+
+    def intended_in(self, window: int) -> int | None:
+        """Requests intended in a second; None where those started are those intended."""
+
+
+def make_load(settings: LoadSettings, target: LoadTarget) -> Load:
+    """The load of a scenario."""
+    if settings.rate_per_s is None:
+        return ClosedLoop(target, settings.concurrency or 1, settings.requests)
+    schedule = ConstantRate.of(settings.rate_per_s, settings.duration_s, settings.requests)
+    return OpenLoop(target, schedule, settings.concurrency or DEFAULT_CONNECTION_LIMIT)
+
+
+class ClosedLoop:
+    """`users` users, each with one request at a time, `requests` in all (None: until stopped)."""
+
+    def __init__(self, target: LoadTarget, users: int, requests: int | None) -> None:
+        self._target = target
+        self._users = users if requests is None else min(users, requests)
+        self._left = requests if requests is not None else 1 << 62
+
+    @property
+    def exhausted(self) -> bool:
+        return self._left <= 0
+
+    def start(self) -> None:
+        for _ in range(self._users):
+            self._next(self._target.new_slot())
+
+    def freed(self, slot: Slot, wait_us: int) -> None:
+        if wait_us:
+            asyncio.get_running_loop().call_later(wait_us / SECOND_US, self._next, slot)
+        elif self._left > 0:
+            self._left -= 1
+            self._target.begin(slot, None)
+
+    def stop(self) -> None:
+        self._left = 0
+
+    def intended_in(self, window: int) -> int | None:
+        return None
+
+    def _next(self, slot: Slot) -> None:
+        self.freed(slot, 0)
+
+
+class OpenLoop:
+    """Starts requests when the schedule says, on up to `limit` connections.
+
+    While all are busy, requests wait in the order of the schedule and keep their scheduled instants. Since the
+    schedule is a formula, that queue is the range next .. due and takes no memory.
+    """
+
+    def __init__(self, target: LoadTarget, schedule: ConstantRate, limit: int) -> None:
+        self._target = target
+        self._schedule = schedule
+        self._slots_left = limit
+        self._idle: deque[Slot] = deque()
+        self._next = 0
+        self._waiting = False
+        self._stopped_at_us: int | None = None
+        self._alarm = make_alarm(asyncio.get_running_loop(), self._start_due)
+
+    @property
+    def exhausted(self) -> bool:
+        return self._stopped_at_us is not None or self._next == self._schedule.total
+
+    def start(self) -> None:
+        self._start_due()
+
+    def freed(self, slot: Slot, wait_us: int) -> None:
+        self._idle.append(slot)
+        if self._waiting:
+            self._start_due()
+
+    def stop(self) -> None:
+        """What was due before this instant and still finds a connection starts; the rest never does."""
+        if self._stopped_at_us is None:
+            self._start_due()
+            self._stopped_at_us = self._now_us()
+            self._alarm.close()
+
+    def intended_in(self, window: int) -> int | None:
+        start, end = window * SECOND_US, (window + 1) * SECOND_US
+        if self._stopped_at_us is not None:
+            start, end = min(start, self._stopped_at_us), min(end, self._stopped_at_us)
+        return self._schedule.due_before(end) - self._schedule.due_before(start)
+
+    def _now_us(self) -> int:
+        return (perf_counter_ns() - self._target.t0_ns) // 1000
+
+    def _start_due(self) -> None:
+        if self.exhausted:
+            return
+        due = self._schedule.due_at(self._now_us())
+        while self._next < due and (slot := self._free_slot()) is not None:
+            index = self._next
+            self._next += 1
+            self._target.begin(slot, self._schedule.at_us(index))
+        self._waiting = self._next < due
+        if not self._waiting and self._next != self._schedule.total:
+            self._alarm.set(self._target.t0_ns + self._schedule.at_us(self._next) * 1000)
+
+    def _free_slot(self) -> Slot | None:
+        if self._idle:
+            return self._idle.popleft()
+        if self._slots_left:
+            self._slots_left -= 1
+            return self._target.new_slot()
+        return None

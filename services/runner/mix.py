@@ -1,0 +1,27 @@
+"""Owns which step each request of a run is. It must not know what a step sends.
+
+One cycle holds every step as often as its weight says, shuffled with the run's seed: the shares are exact after each
+cycle, and the same run id gives the same sequence.
+"""
+
+import random
+from collections.abc import Sequence
+from itertools import cycle, repeat
+from math import gcd
+from typing import Protocol
+
+
+class StepSequence(Protocol):
+    """Yields the index of the next request's step for ever."""
+
+    def __next__(self) -> int: ...
+
+
+def step_sequence(weights: Sequence[int], seed: str) -> StepSequence:
+    """The endless sequence of step indices for these weights."""
+    if len(weights) == 1:
+        return repeat(0)
+    unit = gcd(*weights)
+    deck = [step for step, weight in enumerate(weights) for _ in range(weight // unit)]
+    random.Random(seed).shuffle(deck)
+    return cycle(deck)

@@ -1,0 +1,62 @@
+"""Owns what is read from a response's head off the hot path. It must not know connections.
+
+The hot path looks at no header: the bytes of a head are kept until its end and read here only when an outcome needs
+them (a failure, a response that ends with its connection, an answer that asks to come back later).
+"""
+
+import re
+from contextlib import suppress
+from dataclasses import dataclass
+
+from httptools import HttpParserError, HttpResponseParser
+
+_STATUS_LINE = re.compile(rb"(?:\A|\r\n\r\n)HTTP/\d\.\d ([2-9]\d\d)[^\n]*\n")
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseHead:
+    """The headers that an outcome keeps or that say where the body ends."""
+
+    ends_with_connection: bool
+    keeps_alive: bool
+    retry_after_ms: int | None
+    ratelimit_remaining: int | None
+
+
+UNREAD_HEAD = ResponseHead(False, True, None, None)
+
+
+class _Headers:
+    def __init__(self) -> None:
+        self.values: dict[str, str] = {}
+
+    def on_message_begin(self) -> None:
+        self.values = {}  # an interim response had its own
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.values[name.decode("latin-1").lower()] = value.decode("latin-1").strip()
+
+
+def status_in(head: bytes) -> int:
+    """The status of an unfinished head, interim responses passed over; 0 before its status line is whole."""
+    match = _STATUS_LINE.search(head)
+    return int(match[1]) if match else 0
+
+
+def read_head(head: bytes) -> ResponseHead:
+    """Reads a whole head; what follows its end is not looked at."""
+    headers = _Headers()
+    with suppress(HttpParserError):  # the connection's own parser accepted the head: only what follows can be wrong
+        HttpResponseParser(headers).feed_data(head)
+    values = headers.values
+    framed = "content-length" in values or "chunked" in values.get("transfer-encoding", "").lower()
+    return ResponseHead(
+        ends_with_connection=not framed,
+        keeps_alive="close" not in values.get("connection", "").lower(),
+        retry_after_ms=_whole(values.get("retry-after"), 1000),
+        ratelimit_remaining=_whole(values.get("x-ratelimit-remaining", values.get("ratelimit-remaining")), 1),
+    )
+
+
+def _whole(text: str | None, scale: int) -> int | None:
+    return int(text) * scale if text is not None and text.isascii() and text.isdigit() and len(text) < 12 else None
