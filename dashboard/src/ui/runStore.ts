@@ -35,6 +35,8 @@ export function openRunStore(runId: string): RunStore {
   let snapshot: RunSnapshot = { ...BEGINNING, state: initialRunState() };
   let frame: number | null = null;
   let timer: number | undefined;
+  /** The brief diagnosis whose full one was asked for. */
+  let diagnosed: string | null = null;
   let closeStream = (): void => undefined;
 
   const publish = (change: Partial<RunSnapshot>): void => {
@@ -47,7 +49,12 @@ export function openRunStore(runId: string): RunStore {
 
   const apply = (event: RunEvent): void => {
     publish({ state: runState(snapshot.state, event) });
-    if (event.type === "diagnosis" || event.type === "summary") void loadDiagnosis();
+    const brief = snapshot.state.diagnosis;
+    const words = brief === null ? null : `${brief.final} ${brief.summary}`;
+    if (words !== null && words !== diagnosed) {
+      diagnosed = words;
+      void loadDiagnosis();
+    }
   };
 
   const loadDiagnosis = async (): Promise<void> => {
@@ -84,7 +91,6 @@ export function openRunStore(runId: string): RunStore {
 
   closeStream = openRunStream(runId, { onEvent: apply, onPhase: (phase) => publish({ phase }) });
   void loadResult();
-  void loadDiagnosis();
 
   return {
     subscribe: (changed) => {

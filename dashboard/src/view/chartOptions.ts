@@ -28,7 +28,7 @@ export function chartOptions(spec: ChartSpec, size: ChartSize, palette: Palette,
   return {
     ...size,
     padding: [10, 12, 0, 0],
-    cursor: { sync: { key: SYNC_KEY }, drag: { x: true, y: false }, points: { size: 6 } },
+    cursor: { y: false, sync: { key: SYNC_KEY }, drag: { x: true, y: false }, points: { size: 6 } },
     legend: { live: true },
     scales: { x: { time: false, range: xRange }, y: { range: yRange } },
     axes: [
@@ -66,6 +66,12 @@ export function yRange(_plot: unknown, _min: number | null, max: number | null):
   return [0, max !== null && max > 0 ? max * 1.08 : 1];
 }
 
+/** Whether less than all of `seconds` is in sight, so that new seconds must not move it. */
+export function isZoomed(scale: { min?: number | null; max?: number | null }, seconds: number): boolean {
+  const [from, to] = xRange(null, 0, Math.max(0, seconds - 1));
+  return (scale.min ?? from) > from || (scale.max ?? to) < to;
+}
+
 /** From when to when a span is drawn; second n lies around n, so a span of one second is one second wide. */
 export function bandOf(span: BreachSpan, lastSecond: number): [number, number] {
   return [span.from - 0.5, (span.to ?? lastSecond + 1) - 0.5];
@@ -78,7 +84,7 @@ function seriesOptions(series: SeriesSpec, spec: ChartSpec, palette: Palette, so
     stroke: colour,
     width: series.look === "area" ? 1 : 1.75,
     spanGaps: false,
-    points: { show: (plot, seriesIndex) => isLonely(plot.data[seriesIndex] ?? []), size: 5, fill: colour },
+    points: { show: true, size: 5, fill: colour, filter: (plot, index) => isolated(plot.data[index] ?? []) },
     value: (_plot, _value, _series, index) =>
       index === null ? NOTHING : spec.format(shownColumn(series, source.timeline())[index] ?? null),
     ...(series.look === "dashed" ? { dash: [5, 4] } : {}),
@@ -86,9 +92,15 @@ function seriesOptions(series: SeriesSpec, spec: ChartSpec, palette: Palette, so
   };
 }
 
-/** A line of one point is not to be seen, so short runs show their points. */
-function isLonely(column: ArrayLike<number | null | undefined>): boolean {
-  return column.length <= 3;
+/** Where a figure has none beside it: a line does not show it, so it needs a dot. */
+export function isolated(column: ArrayLike<number | null | undefined>): number[] {
+  const found: number[] = [];
+  for (let at = 0; at < column.length; at += 1) {
+    if ((column[at] ?? null) !== null && (column[at - 1] ?? null) === null && (column[at + 1] ?? null) === null) {
+      found.push(at);
+    }
+  }
+  return found;
 }
 
 function axisLook(palette: Palette): uPlot.Axis {

@@ -19,7 +19,7 @@ export function Badge({ badge, label, title, testId }: Props) {
       <span className="badge-mark" aria-hidden="true">
         {MARKS[badge.tone]}
       </span>
-      {label !== undefined && <span>{label}</span>}
+      {label !== undefined && <span className="badge-label">{label}</span>}
       {label === undefined ? badge.text : <span className="visually-hidden">: {badge.text}</span>}
     </span>
   );

@@ -4,7 +4,7 @@ import { type RefObject, useEffect, useLayoutEffect, useRef } from "react";
 import uPlot from "uplot";
 import type { BreachSpan } from "../../model/breaches";
 import type { Timeline } from "../../model/timeline";
-import { chartData, chartOptions } from "../../view/chartOptions";
+import { chartData, chartOptions, isZoomed } from "../../view/chartOptions";
 import type { Palette } from "../../view/palette";
 import type { ChartSpec } from "../../view/series";
 
@@ -17,10 +17,17 @@ export interface ChartInput {
   height: number;
 }
 
+interface Plotted {
+  plot: uPlot;
+  /** As many as the chart was last fed; the timeline's own arrays may have grown since. */
+  seconds: number;
+  zoomed: boolean;
+}
+
 /** Draws into `holder`. Another spec key or palette makes a new chart; anything else only feeds the one there is. */
 export function useChart(holder: RefObject<HTMLDivElement | null>, input: ChartInput): void {
   const latest = useRef(input);
-  const plotted = useRef<{ plot: uPlot; lastSecond: number } | null>(null);
+  const plotted = useRef<Plotted | null>(null);
   latest.current = input;
 
   useLayoutEffect(() => {
@@ -30,7 +37,14 @@ export function useChart(holder: RefObject<HTMLDivElement | null>, input: ChartI
     const source = { timeline: () => latest.current.timeline, breaches: () => latest.current.breaches };
     const size = { width: Math.max(200, element.clientWidth), height };
     const plot = new uPlot(chartOptions(spec, size, palette, source), chartData(spec, timeline), element);
-    plotted.current = { plot, lastSecond: timeline.second.length - 1 };
+    const made: Plotted = { plot, seconds: timeline.second.length, zoomed: false };
+    plotted.current = made;
+    // Only here are the scale and what the chart was fed sure to belong together: uPlot sets scales a moment later.
+    plot.hooks.setScale = [
+      (changed, scale) => {
+        if (scale === "x") made.zoomed = isZoomed(changed.scales.x ?? {}, made.seconds);
+      },
+    ];
     const observer = new ResizeObserver(() => {
       const width = element.clientWidth;
       if (width > 0 && width !== plot.width) plot.setSize({ width, height });
@@ -47,9 +61,8 @@ export function useChart(holder: RefObject<HTMLDivElement | null>, input: ChartI
     const current = plotted.current;
     if (current === null) return;
     const { spec, timeline } = latest.current;
-    const { plot, lastSecond } = current;
-    const zoomed = (plot.scales.x?.min ?? 0) > 0 || (plot.scales.x?.max ?? 0) < lastSecond;
-    current.lastSecond = timeline.second.length - 1;
+    const { plot, zoomed } = current;
+    current.seconds = timeline.second.length;
     plot.setData(chartData(spec, timeline), !zoomed);
     if (zoomed) plot.redraw();
   }, [input.timeline, input.version, input.breaches]);

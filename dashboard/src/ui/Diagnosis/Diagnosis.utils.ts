@@ -64,7 +64,7 @@ function fromBrief(brief: DiagnosisSummary): ShownDiagnosis {
 
 /** Effect with its interval, p value, seconds and number of events, as far as they are there. */
 export function figuresOf(item: Evidence): string {
-  const parts: string[] = [];
+  const parts: string[] = item.compared === "" ? [] : [item.compared];
   if (item.effect !== null) {
     const interval = item.low !== null && item.high !== null ? ` [${formatNumber(item.low)}–${formatNumber(item.high)}]` : "";
     parts.push(`effect ${formatNumber(item.effect)}${item.unit === "" ? "" : ` ${item.unit}`}${interval}`);
@@ -72,6 +72,5 @@ export function figuresOf(item: Evidence): string {
   if (item.p_value !== null) parts.push(item.p_value < 0.001 ? "p < 0.001" : `p = ${formatNumber(item.p_value)}`);
   if (item.windows.length > 0) parts.push(`seconds ${formatSeconds(item.windows)}`);
   if (item.events.length > 0) parts.push(`${item.events.length} sample events`);
-  if (item.compared !== "") parts.push(item.compared);
   return parts.join(" · ");
 }

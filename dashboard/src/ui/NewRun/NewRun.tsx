@@ -7,8 +7,14 @@ import { goTo, pathOfRun } from "../route";
 import { scenarioOf } from "./NewRun.utils";
 import "./NewRun.css";
 
+/** The limits are those of the API; a rate may be less than one per second. */
+const AMOUNTS = {
+  concurrency: { min: 1, max: 20_000, step: 1, defaultValue: 10 },
+  rate: { min: 0.001, max: 1_000_000, step: "any", defaultValue: 100 },
+} as const;
+
 export function NewRun() {
-  const [mode, setMode] = useState<"concurrency" | "rate">("concurrency");
+  const [mode, setMode] = useState<keyof typeof AMOUNTS>("concurrency");
   const [asking, setAsking] = useState(false);
   const [refusal, setRefusal] = useState<string | null>(null);
 
@@ -49,13 +55,13 @@ export function NewRun() {
       <label>
         Load
         <select name="mode" value={mode} onChange={(event) => setMode(event.target.value === "rate" ? "rate" : "concurrency")}>
-          <option value="concurrency">Connections, closed loop</option>
-          <option value="rate">Requests per second, open loop</option>
+          <option value="concurrency">By connections</option>
+          <option value="rate">By rate</option>
         </select>
       </label>
       <label>
         {mode === "rate" ? "Requests per second" : "Connections"}
-        <input key={mode} name="amount" type="number" required min={1} max={mode === "rate" ? 1_000_000 : 20_000} step={mode === "rate" ? "any" : 1} defaultValue={mode === "rate" ? 100 : 10} />
+        <input key={mode} name="amount" type="number" required {...AMOUNTS[mode]} />
       </label>
       <label>
         Duration

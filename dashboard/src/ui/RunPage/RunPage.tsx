@@ -47,7 +47,7 @@ export function RunPage({ runId }: { runId: string }) {
       </div>
       <DiagnosisPanel full={snapshot.diagnosis} brief={state.diagnosis} pending={isOn(state.status) || !state.ended} />
       <Card title="Promises">
-        <SlaTable sla={result?.sla ?? []} breaches={breaches} />
+        <SlaTable sla={result?.sla ?? []} breaches={breaches} pending={isOn(state.status) || state.verdict === null} />
       </Card>
       {result?.regression != null && <RegressionTable regression={result.regression} />}
       {result !== null && result.steps.length > 1 && <StepsTable steps={result.steps} load={result.load} />}

@@ -35,11 +35,13 @@ function tilesOf({ result, timeline, status }: RunState, openLoop: boolean): Til
   const latency = metrics !== undefined && result !== null ? judgedLatency(metrics, result.load) : undefined;
   const of = openLoop ? "scheduled" : "latency";
   const now = (words: string): string => (on ? `10 s: ${words}` : "");
-  const percentile = (name: "p50" | "p95" | "p99"): Tile => ({
-    label: openLoop ? `${name}, scheduled` : name,
-    whole: formatMs(latency?.[name]),
-    beside: now(formatMs(latest(timeline, 10, `${of}_${name}_ms` as Field))),
-  });
+  const percentile = (name: "p50" | "p95" | "p99"): Tile => {
+    const label = openLoop ? `${name}, scheduled` : name;
+    const newest = formatMs(latest(timeline, 10, `${of}_${name}_ms` as Field));
+    // Percentiles of the whole run cannot be made from those of its seconds: until they are known, say which these are.
+    if (on && (latency?.[name] ?? null) === null) return { label, whole: newest, beside: "in the last 10 s" };
+    return { label, whole: formatMs(latency?.[name]), beside: now(newest) };
+  };
   return [
     {
       label: "Requests",

@@ -71,7 +71,7 @@ function Promises({ run }: { run: RunResult }) {
         const actual = formatInUnit(promise.actual, promise.unit);
         return (
           <li key={`${index}-${promise.expression}`}>
-            <Badge badge={badge} label={promise.expression} title={`${badge.title}: ${actual}`} />
+            <Badge badge={badge} label={promise.expression} title={`${promise.expression}: ${badge.title} (${actual})`} />
           </li>
         );
       })}

@@ -41,7 +41,9 @@ export function RunsPage() {
           {formOpen ? "Close" : "New run"}
         </button>
       </div>
-      <div id="new-run">{formOpen && <NewRun />}</div>
+      <div id="new-run" hidden={!formOpen}>
+        {formOpen && <NewRun />}
+      </div>
       {problem !== null && (
         <p className="remark remark-bad" role="alert">
           {problem}

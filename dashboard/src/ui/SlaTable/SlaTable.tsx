@@ -9,11 +9,19 @@ import { Badge } from "../Badge";
 interface Props {
   sla: readonly SlaResult[];
   breaches: readonly BreachSpan[];
+  /** The promises are not judged yet. */
+  pending: boolean;
 }
 
-export function SlaTable({ sla, breaches }: Props) {
+export function SlaTable({ sla, breaches, pending }: Props) {
   if (sla.length === 0 && breaches.length === 0) {
-    return <p className="note">This run was given no promise to keep, so it passes when it is valid.</p>;
+    return (
+      <p className="note">
+        {pending
+          ? "No promise is in breach. Promises are judged when the run ends; a breach shows here at once."
+          : "This run was given no promise to keep."}
+      </p>
+    );
   }
   return (
     <>
