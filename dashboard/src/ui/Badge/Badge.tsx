@@ -15,7 +15,7 @@ interface Props {
 
 export function Badge({ badge, label, title, testId }: Props) {
   return (
-    <span className={`badge badge-${badge.tone}`} title={title ?? badge.title} data-testid={testId}>
+    <span className={`badge badge-${badge.tone}`} title={title ?? badge.title} data-testid={testId} data-state={badge.text}>
       <span className="badge-mark" aria-hidden="true">
         {MARKS[badge.tone]}
       </span>
