@@ -117,7 +117,8 @@ class Engine:
 
     async def run(self) -> Ending:
         """Makes the load from t0 to its end; every request begun has its outcome when this returns."""
-        await asyncio.sleep(max(0, self.t0_ns - perf_counter_ns()) / 1e9)
+        while (early_ns := self.t0_ns - perf_counter_ns()) > 0:
+            await asyncio.sleep(early_ns / 1e9)  # a loop's timer may come a little early: nothing starts before t0
         timers = [self._loop.call_later(0, self._tick, 0)]
         if (duration_s := self._plan.load.duration_s) is not None:
             timers.append(self._loop.call_later(duration_s, self._time_is_up))

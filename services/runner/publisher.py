@@ -6,6 +6,7 @@ Compression and the disk are the log's, off this loop. A repeated append re-send
 """
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ BATCH_RECORDS = 2_000
 SLICE_RECORDS = 64
 QUEUE_LIMIT_BYTES = 64 * 1024 * 1024
 RETRY_FOR_S = 30.0
+LAST_WORDS_S = 5.0
 _FIRST_RETRY_S, _LONGEST_RETRY_S = 0.05, 1.0
 _SECOND_US = 1_000_000
 
@@ -116,6 +118,18 @@ class Publisher:
             self._drained.clear()
             self._wake.set()
             await self._drained.wait()
+
+    async def put_last(self, mark: WindowMark) -> None:
+        """Puts the final mark and waits for it. After a failure it is tried once more, so that the log can tell the
+        run's end even where it lacks outcomes."""
+        if self.failure is None:
+            self.put_mark(mark)
+            await self.drain()
+            return
+        mark.seq, mark.last_seq = self.next_seq, self.next_seq - 1
+        with contextlib.suppress(LogError, TimeoutError):
+            async with asyncio.timeout(LAST_WORDS_S):
+                await self._log.append(OUTCOMES, self._partition, msgspec.json.encode(mark), 1)
 
     def close(self) -> None:
         """Lets `run` end once the queue is empty."""

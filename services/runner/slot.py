@@ -17,7 +17,8 @@ class SlotOwner(Protocol):
 class Slot:
     """At most one request in flight, on at most one connection, which is kept for the next request.
 
-    Times are microseconds since t0. phases: of the connection made for the request in flight; NOT_DIALED if it was reused.
+    Times are microseconds since t0. phases: of the connection that the request in flight was
+    the first on, else NOT_DIALED.
     """
 
     __slots__ = (

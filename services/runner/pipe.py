@@ -1,0 +1,97 @@
+"""Owns the lines that a runner and its worker process exchange: JSON, one message a line. It must not read or write.
+
+Credentials travel only here: the assignment goes through the worker's stdin, never to the log or a command line.
+"""
+
+import msgspec
+
+from schemas.outcomes import StopReason
+
+
+class Policy(msgspec.Struct, frozen=True):
+    """Which addresses may be reached: what the operator allows at the terminal, or what a remote caller may."""
+
+    remote: bool
+    allow: tuple[str, ...] = ()
+
+
+class Assignment(msgspec.Struct, tag="assignment", frozen=True):
+    """The first line to a worker. scenario: JSON of schemas.scenario.Scenario."""
+
+    run_id: str
+    worker: int
+    partition: int
+    partitions: int
+    log_url: str
+    scenario: str
+    policy: Policy
+
+
+class Start(msgspec.Struct, tag="start", frozen=True):
+    """Load begins at this wall-clock instant."""
+
+    t0_us: int
+
+
+class Stop(msgspec.Struct, tag="stop", frozen=True):
+    """Nothing new starts; what is in flight is recorded as cancelled."""
+
+    reason: StopReason
+    detail: str = ""
+
+
+class Ready(msgspec.Struct, tag="ready", frozen=True):
+    """The worker can start."""
+
+    pid: int
+
+
+class Progress(msgspec.Struct, tag="progress", frozen=True):
+    """Totals at the end of second `window`; failed: ended with an error or a status of 400 and above."""
+
+    window: int
+    started: int
+    finished: int
+    failed: int
+    in_flight: int
+
+
+class Finished(msgspec.Struct, tag="finished", frozen=True):
+    """The worker's load has ended; published: outcomes that the log has acknowledged."""
+
+    reason: StopReason
+    detail: str
+    published: int
+    unacknowledged: int
+
+
+class Broken(msgspec.Struct, tag="broken", frozen=True):
+    """The worker could not do its part."""
+
+    reason: str
+
+
+Command = Start | Stop
+Report = Ready | Progress | Finished | Broken
+
+_ENCODER = msgspec.json.Encoder()
+_ASSIGNMENT = msgspec.json.Decoder(Assignment)
+_COMMAND: msgspec.json.Decoder[Command] = msgspec.json.Decoder(Command)
+_REPORT: msgspec.json.Decoder[Report] = msgspec.json.Decoder(Report)
+
+
+def to_line(message: Assignment | Command | Report) -> bytes:
+    """The message with its newline."""
+    return _ENCODER.encode(message) + b"\n"
+
+
+def read_assignment(line: bytes) -> Assignment:
+    return _ASSIGNMENT.decode(line)
+
+
+def read_command(line: bytes) -> Command:
+    return _COMMAND.decode(line)
+
+
+def read_report(line: bytes) -> Report:
+    return _REPORT.decode(line)

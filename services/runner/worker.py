@@ -1,0 +1,175 @@
+"""Owns the worker process: one run's load in a loop of its own, ruled by lines on stdin, reporting by lines on stdout.
+
+It must not write control records or judge. When stdin closes or the parent dies it dies at once: what the log has
+acknowledged stays, and the run is found lost.
+"""
+
+import asyncio
+import ctypes
+import gc
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from time import perf_counter_ns, time_ns
+
+import uvloop
+
+from backbone.errors import BackboneError
+from backbone.log.errors import LogError
+from backbone.log.opening import open_log
+from schemas.scenario import Scenario
+from services.runner.dialer import Dialer, tls_context
+from services.runner.engine import Ending, Engine, EnginePlan, Tally
+from services.runner.errors import RunnerError
+from services.runner.pipe import (
+    Assignment,
+    Broken,
+    Command,
+    Finished,
+    Progress,
+    Ready,
+    Report,
+    Start,
+    Stop,
+    read_assignment,
+    read_command,
+    to_line,
+)
+from services.runner.publisher import Publisher
+from services.runner.request import endpoint_of, wire_requests
+from services.runner.resolving import allowed_addresses
+
+SWITCH_INTERVAL_S = 0.0005
+GC_THRESHOLDS = (20_000, 10, 10)
+_PR_SET_PDEATHSIG = 1
+_PARENT_GONE = 3
+
+
+def main() -> int:
+    """Exit status 0 once `finished` or `broken` has been reported."""
+    _die_with_parent()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group: the parent decides what to do
+    sys.setswitchinterval(SWITCH_INTERVAL_S)  # the log's threads must not hold the loop up for the default 5 ms
+    line = sys.stdin.buffer.readline()
+    if not line:
+        return _PARENT_GONE
+    uvloop.run(_work(read_assignment(line)))
+    return 0
+
+
+def _die_with_parent() -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _report(report: Report) -> None:
+    try:
+        sys.stdout.buffer.write(to_line(report))
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        os._exit(_PARENT_GONE)
+
+
+async def _work(assignment: Assignment) -> None:
+    work = _Work(assignment)
+    threading.Thread(target=_read_commands, args=(asyncio.get_running_loop(), work.obey), daemon=True).start()
+    try:
+        _report(await work.run())
+    except (RunnerError, BackboneError, LogError) as error:
+        _report(Broken(str(error)))
+
+
+def _read_commands(loop: asyncio.AbstractEventLoop, obey: Callable[[Command], None]) -> None:
+    for line in sys.stdin.buffer:
+        loop.call_soon_threadsafe(obey, read_command(line))
+    os._exit(_PARENT_GONE)
+
+
+class _Work:
+    """One assignment from ready to finished."""
+
+    def __init__(self, assignment: Assignment) -> None:
+        self._assignment = assignment
+        self._scenario = Scenario.model_validate_json(assignment.scenario)
+        self._t0_us: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._engine: Engine | None = None
+        self._stop: Stop | None = None
+
+    def obey(self, command: Command) -> None:
+        match command:
+            case Start(t0_us):
+                if not self._t0_us.done():
+                    self._t0_us.set_result(t0_us)
+            case Stop():
+                self._halt(command)
+
+    async def run(self) -> Finished:
+        assignment = self._assignment
+        log = await open_log(assignment.log_url, assignment.partitions)
+        publisher = Publisher(
+            log, assignment.partition, on_failure=lambda failure: self._halt(Stop("failed", str(failure)))
+        )
+        dialer = self._dialer()
+        plan = self._plan()
+        _settle_collector()
+        _report(Ready(os.getpid()))
+        t0_ns = perf_counter_ns() + (await self._t0_us) * 1000 - time_ns()
+        self._engine = engine = Engine(plan, dialer, publisher, t0_ns=t0_ns, on_window=_report_progress)
+        asyncio.get_running_loop().set_exception_handler(self._on_loop_error)
+        if self._stop is not None:
+            engine.stop(self._stop.reason, self._stop.detail)
+        delivery = asyncio.create_task(publisher.run())
+        ending = await engine.run()
+        await publisher.drain()
+        await publisher.put_last(engine.final_mark(ending, publisher.unacknowledged))
+        publisher.close()
+        await delivery
+        await log.close()
+        return _finished(ending, publisher)
+
+    def _halt(self, stop: Stop) -> None:
+        self._stop = self._stop or stop
+        if self._engine is not None:
+            self._engine.stop(stop.reason, stop.detail)
+
+    def _on_loop_error(self, _loop: asyncio.AbstractEventLoop, context: Mapping[str, object]) -> None:
+        """An error in a callback would leave its request open for ever: the run ends instead and says so."""
+        error = context.get("exception")
+        self._halt(Stop("failed", f"the engine failed: {context.get('message')}: {error!r}"))
+
+    def _dialer(self) -> Dialer:
+        endpoint, policy = endpoint_of(self._scenario.target), self._assignment.policy
+        tls = tls_context(self._scenario.insecure) if endpoint.tls else None
+        return Dialer(endpoint, lambda: allowed_addresses(endpoint, policy), tls)
+
+    def _plan(self) -> EnginePlan:
+        scenario = self._scenario
+        return EnginePlan(
+            run_id=self._assignment.run_id,
+            worker=self._assignment.worker,
+            requests=wire_requests(scenario),
+            weights=[step.weight for step in scenario.steps],
+            load=scenario.load,
+            timeouts=scenario.timeouts,
+        )
+
+
+def _settle_collector() -> None:
+    """What is there now stays; from here on only real growth makes the collector run."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
+
+
+def _report_progress(tally: Tally) -> None:
+    _report(Progress(tally.window, tally.started, tally.finished, tally.failed, tally.in_flight))
+
+
+def _finished(ending: Ending, publisher: Publisher) -> Finished:
+    return Finished(ending.reason, ending.detail, publisher.acknowledged, publisher.unacknowledged)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
