@@ -13,7 +13,6 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from backbone.database.engine import Database
@@ -23,6 +22,7 @@ from backbone.errors import ConsumerStopped, RecordUndecodable
 from backbone.log.errors import LogError, LogFull, LogUnavailable, OffsetOutOfRange
 from backbone.log.port import Batch, Log, Membership
 from backbone.search.errors import SearchReadOnly, SearchUnavailable
+from backbone.telemetry import MetricName, Metrics, get_logger
 from backbone.waiting import backoff_s, pause
 from schemas.codec import encode_line
 from schemas.dead_letters import dead_letter
@@ -50,6 +50,9 @@ class Stores(Protocol):
 
     @property
     def database(self) -> Database: ...
+
+    @property
+    def metrics(self) -> Metrics: ...
 
 
 class Handler(Protocol):
@@ -97,7 +100,8 @@ class RecordConsumer:
         self._dead_letter_limit = dead_letter_limit
         self._pause = pause
         self._clock = clock
-        self._logger = structlog.get_logger("consumer").bind(projection=projection)
+        self._logger = get_logger("consumer").bind(projection=projection)
+        self._metrics = stores.metrics
         self._incarnation = ""
         self._owned: frozenset[int] = frozenset()
         self._ends: dict[str, Mapping[int, int]] = {}
@@ -122,6 +126,7 @@ class RecordConsumer:
                 else:
                     outages = 0
                     self._start_and_reap(running, stop)
+                    self._show_lag()
                     await self._pause(stop, self._poll_s)
             await asyncio.gather(*running.values())
         finally:
@@ -146,6 +151,18 @@ class RecordConsumer:
         for partition in self._owned - running.keys():
             if self._is_behind(partition):
                 running[partition] = asyncio.create_task(self._catch_up(partition, stop))
+
+    def _show_lag(self) -> None:
+        for topic in self._topics:
+            lags = [
+                self._ends[topic][partition] - position.next
+                for (of_topic, partition), position in self._positions.items()
+                if of_topic == topic
+            ]
+            self._metrics.set("queryscope_consumer_lag", sum(lags), projection=self._projection, topic=topic)
+
+    def _count(self, name: MetricName, topic: str) -> None:
+        self._metrics.add(name, projection=self._projection, topic=topic)
 
     async def _catch_up(self, partition: int, stop: asyncio.Event) -> None:
         """Handles what the known ends show of one partition, topic after topic."""
@@ -210,6 +227,7 @@ class RecordConsumer:
             except Exception as error:
                 tries += 1
                 if not isinstance(error, RecordUndecodable) and tries < TRIES:
+                    self._count("queryscope_consumer_retries_total", topic)
                     self._logger.warning("record is tried again", topic=topic, partition=partition, error=repr(error))
                     await self._pause(stop, backoff_s(tries))
                     continue
@@ -217,6 +235,7 @@ class RecordConsumer:
                 return True
             else:
                 self._dead_in_a_row = 0
+                self._count("queryscope_consumer_records_total", topic)
                 return True
         return False
 
@@ -252,6 +271,7 @@ class RecordConsumer:
         await self._log.append(dead_letter_topic(topic), partition, encode_line(letter), 1)
         position.next += 1
         await self._commit(topic, partition, position, None)
+        self._count("queryscope_consumer_dead_letters_total", topic)
         self._dead_in_a_row += 1
         if self._dead_in_a_row >= self._dead_letter_limit:
             raise ConsumerStopped(

@@ -2,23 +2,25 @@
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from backbone.database.engine import Database, open_database
 from backbone.log.opening import open_log
 from backbone.log.port import Log
 from backbone.search.port import SearchIndex
 from backbone.settings import Settings, prepare_data_dir
+from backbone.telemetry import Metrics
 
 
 @dataclass(frozen=True)
 class Platform:
-    """The three stores and the settings they were opened with."""
+    """The three stores, the settings they were opened with, and where to count."""
 
     settings: Settings
     log: Log
     database: Database
     search: SearchIndex
+    metrics: Metrics = field(default_factory=Metrics)
 
 
 @asynccontextmanager

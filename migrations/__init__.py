@@ -1,1 +1,1 @@
-"""The database's schema, revision by revision (Alembic). It is not imported: backbone.database.migration runs it."""
+"""The database's schema, revision by revision (Alembic). It is not imported: backbone.database.migrate runs it."""

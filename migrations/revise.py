@@ -1,6 +1,6 @@
 """Owns making a new revision from what tables.py says beyond the last one: python -m migrations.revise "Add a column".
 
-It must not run in production: a person reads and amends what it writes, and sets HEAD in backbone.database.migration.
+It must not run in production: a person reads and amends what it writes, and sets HEAD in backbone.database.migrate.
 """
 
 import sys
@@ -10,14 +10,14 @@ from pathlib import Path
 import sqlalchemy as sa
 from alembic import command
 
-from backbone.database.migration import HEAD, alembic_config, upgrade
+from backbone.database.migrate import HEAD, alembic_config, upgrade_file
 
 
 def revise(message: str, revision: str) -> None:
     """Writes migrations/versions/<revision>_<message>.py."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "empty.db"
-        upgrade(path)
+        upgrade_file(path)
         engine = sa.create_engine(sa.URL.create("sqlite", database=str(path)))
         with engine.begin() as connection:
             command.revision(alembic_config(connection), message, autogenerate=True, rev_id=revision)

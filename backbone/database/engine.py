@@ -3,52 +3,21 @@
 Writers of one process queue for one connection, so that they wait in line here and not in SQLite's busy loop.
 """
 
-import asyncio
-import sqlite3
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 import sqlalchemy as sa
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from backbone.database.errors import (
-    DatabaseCorrupt,
-    DatabaseError,
-    DatabaseFull,
-    DatabaseMisconfigured,
-    DatabaseUnavailable,
-)
-from backbone.database.migration import upgrade
+from backbone.database.faults import translated
+from backbone.database.migrate import upgrade
 from backbone.settings import sqlite_path
-from backbone.sqlite_faults import Fault, classify, classify_os, describe
 
 BUSY_TIMEOUT_S = 10.0
 READERS = 8
 WRITER_WAIT_S = 30.0
-
-_ERRORS: dict[Fault, type[DatabaseError]] = {
-    "busy": DatabaseUnavailable,
-    "full": DatabaseFull,
-    "corrupt": DatabaseCorrupt,
-    "misconfigured": DatabaseMisconfigured,
-}
-
-
-@contextmanager
-def translated(path: Path) -> Iterator[None]:
-    """Turns errors of SQLite into DatabaseErrors; errors of our own statements pass."""
-    try:
-        yield
-    except (sa.exc.DBAPIError, sqlite3.Error) as error:
-        cause = error.orig if isinstance(error, sa.exc.DBAPIError) else error
-        fault = classify(cause, path) if isinstance(cause, sqlite3.Error) else None
-        if fault is None:
-            raise
-        raise _ERRORS[fault](describe("the database", path, fault, cause or error)) from error
-    except sa.exc.TimeoutError as error:
-        raise DatabaseUnavailable(f"the database {path} is busy: no connection came free; try again") from error
 
 
 def _engine(path: Path, begin: str, connections: int) -> AsyncEngine:
@@ -106,11 +75,5 @@ class Database:
 
 async def open_database(url: str) -> Database:
     """Opens the database that `url` names, creating or migrating it first. Raises DatabaseError with one line."""
-    path = sqlite_path(url)
-    try:
-        with translated(path):
-            await asyncio.to_thread(upgrade, path)
-    except OSError as error:
-        fault = classify_os(error)
-        raise _ERRORS[fault](describe("the database", path, fault, error)) from error
-    return Database(path)
+    await upgrade(url)
+    return Database(sqlite_path(url))

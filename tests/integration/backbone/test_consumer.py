@@ -17,6 +17,7 @@ from backbone.database.errors import DatabaseUnavailable, ForeignIncarnation
 from backbone.database.offsets import advance_offset
 from backbone.database.tables import run_events
 from backbone.log.embedded import EmbeddedLog
+from backbone.telemetry import Metrics
 
 WAIT_S = 20.0  # bounds a hang, asserts nothing
 
@@ -25,6 +26,7 @@ WAIT_S = 20.0  # bounds a hang, asserts nothing
 class Rig:
     log: EmbeddedLog
     database: Database
+    metrics: Metrics = field(default_factory=Metrics)
     pauses: list[float] = field(default_factory=list)
     turned: asyncio.Event = field(default_factory=asyncio.Event)  # set whenever a consumer has nothing to do
 
@@ -141,6 +143,10 @@ async def test_an_undecodable_record_is_dead_lettered_at_once_and_the_next_is_pr
     assert (letter["topic"], letter["partition"], letter["offset"], letter["payload"]) == ("runs", 0, 1, None)
     assert letter["payload_base64"] == "/yBwb2lzb24="
     assert letter["error"] == "RecordUndecodable: no JSON"
+    shown = rig.metrics.render().decode().splitlines()
+    assert 'queryscope_consumer_records_total{projection="p",topic="runs"} 2.0' in shown
+    assert 'queryscope_consumer_dead_letters_total{projection="p",topic="runs"} 1.0' in shown
+    assert 'queryscope_consumer_lag{projection="p",topic="runs"} 0.0' in shown
 
 
 async def test_a_failing_handler_is_tried_five_times_and_then_the_record_is_dead_lettered(rig: Rig) -> None:

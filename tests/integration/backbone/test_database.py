@@ -11,7 +11,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-from backbone.database import migration
+from backbone.database import migrate
 from backbone.database.engine import Database, open_database
 from backbone.database.errors import (
     DatabaseCorrupt,
@@ -102,36 +102,38 @@ async def test_a_write_that_cannot_get_the_lock_says_try_again(database: Databas
 
 def test_the_migration_makes_exactly_the_tables_and_takes_them_back(tmp_path: Path) -> None:
     path = tmp_path / "queryscope.db"
-    migration.upgrade(path)
+    migrate.upgrade_file(path)
     engine = sa.create_engine(f"sqlite:///{path}")
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
         assert compare_metadata(context, metadata) == []
-    migration.downgrade(path, "base")
+    migrate.downgrade_file(path, "base")
     with engine.connect() as connection:
         assert sa.inspect(connection).get_table_names() == ["alembic_version"]
     engine.dispose()
-    migration.upgrade(path)
-    assert migration.current_revision(path) == migration.HEAD
+    migrate.upgrade_file(path)
+    assert migrate.current_revision(path) == migrate.HEAD
 
 
 def test_head_names_the_newest_revision() -> None:
-    assert ScriptDirectory(str(migration.SCRIPTS)).get_current_head() == migration.HEAD
+    assert ScriptDirectory(str(migrate.SCRIPTS)).get_current_head() == migrate.HEAD
 
 
 async def test_processes_that_start_at_once_all_find_the_schema(tmp_path: Path) -> None:
-    code = "import sys; from pathlib import Path; from backbone.database.migration import *; upgrade(Path(sys.argv[1]))"
+    code = (
+        "import sys; from pathlib import Path; from backbone.database.migrate import *; upgrade_file(Path(sys.argv[1]))"
+    )
     path = tmp_path / "queryscope.db"
     started = [
         await asyncio.create_subprocess_exec(sys.executable, "-c", code, str(path), cwd=REPOSITORY) for _ in range(4)
     ]
     assert await asyncio.wait_for(asyncio.gather(*(process.wait() for process in started)), 60) == [0] * 4
-    assert migration.current_revision(path) == migration.HEAD
+    assert migrate.current_revision(path) == migrate.HEAD
 
 
 async def test_a_database_of_a_newer_version_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "queryscope.db"
-    migration.upgrade(path)
+    migrate.upgrade_file(path)
     with sqlite3.connect(path) as db:
         db.execute("UPDATE alembic_version SET version_num = '9999'")
     db.close()

@@ -3,6 +3,7 @@
 A database that is up to date is recognised without loading Alembic, which costs more than the rest of a start.
 """
 
+import asyncio
 import contextlib
 import sqlite3
 from pathlib import Path
@@ -11,7 +12,9 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from backbone.database.errors import DatabaseMisconfigured
+from backbone.database.faults import translated, translated_files
 from backbone.filelock import exclusive_lock
+from backbone.settings import sqlite_path
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -21,7 +24,14 @@ SCRIPTS = Path(__file__).parents[2] / "migrations"
 BUSY_TIMEOUT_S = 10.0
 
 
-def upgrade(path: Path, revision: str = "head") -> None:
+async def upgrade(url: str) -> None:
+    """Creates or migrates the database that `url` names. Raises DatabaseError with one line."""
+    path = sqlite_path(url)
+    with translated_files(path), translated(path):
+        await asyncio.to_thread(upgrade_file, path)
+
+
+def upgrade_file(path: Path, revision: str = "head") -> None:
     """Creates or migrates the file; blocks. Of several processes that start at once one does the work."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with exclusive_lock(path.with_name(path.name + ".lock")):
@@ -31,7 +41,7 @@ def upgrade(path: Path, revision: str = "head") -> None:
         _run(path, revision, "upgrade")
 
 
-def downgrade(path: Path, revision: str) -> None:
+def downgrade_file(path: Path, revision: str) -> None:
     """Takes the file back to an older revision ("base": no tables); blocks."""
     with exclusive_lock(path.with_name(path.name + ".lock")):
         _run(path, revision, "downgrade")

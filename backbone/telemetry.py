@@ -1,0 +1,105 @@
+"""Owns how the program tells what it does: log lines on stderr and metrics. It must not know who reads them."""
+
+import logging
+import os
+import sys
+import traceback
+from typing import Literal
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+Level = Literal["debug", "info", "warning", "error"]
+
+# The kind follows from the name: ..._total counts, ..._seconds is a histogram, anything else is a gauge.
+MetricName = Literal[
+    # Counter, records, by projection and topic: records that took effect or needed none.
+    # Flat while the lag grows: the reader is held up; its log lines name what it waits for.
+    "queryscope_consumer_records_total",
+    # Counter, records, by projection and topic: records that could not be processed and lie in <topic>.dlq.
+    # Any: read the dead letter's error, mend its cause, send the record again.
+    "queryscope_consumer_dead_letters_total",
+    # Counter, tries, by projection and topic: tries of a record that failed and were repeated.
+    # Growing: the handler fails or a store is away; its log lines name the error.
+    "queryscope_consumer_retries_total",
+    # Gauge, records, by projection and topic: records of owned partitions that are not processed yet.
+    # Growing: add a process of the service, or see why its handler is slow.
+    "queryscope_consumer_lag",
+]
+
+
+class Metrics:
+    """The metrics of one process, made on first use and rendered in Prometheus' text format."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._made: dict[str, Counter | Gauge | Histogram] = {}
+
+    def add(self, name: MetricName, amount: float = 1.0, **labels: str) -> None:
+        """Counts up a counter."""
+        counter = self._get(name, labels)
+        if not isinstance(counter, Counter):
+            raise ValueError(f"{name} is no counter: its name does not end in _total")
+        (counter.labels(**labels) if labels else counter).inc(amount)
+
+    def set(self, name: MetricName, value: float, **labels: str) -> None:
+        """Sets a gauge."""
+        gauge = self._get(name, labels)
+        if not isinstance(gauge, Gauge):
+            raise ValueError(f"{name} is no gauge: its name ends in _total or _seconds")
+        (gauge.labels(**labels) if labels else gauge).set(value)
+
+    def observe(self, name: MetricName, seconds: float, **labels: str) -> None:
+        """Adds a duration to a histogram."""
+        histogram = self._get(name, labels)
+        if not isinstance(histogram, Histogram):
+            raise ValueError(f"{name} is no histogram: its name does not end in _seconds")
+        (histogram.labels(**labels) if labels else histogram).observe(seconds)
+
+    def render(self) -> bytes:
+        """All metrics in Prometheus' text format."""
+        return generate_latest(self.registry)
+
+    def _get(self, name: str, labels: dict[str, str]) -> Counter | Gauge | Histogram:
+        if name not in self._made:
+            kind = Counter if name.endswith("_total") else Histogram if name.endswith("_seconds") else Gauge
+            self._made[name] = kind(name, name, sorted(labels), registry=self.registry)
+        return self._made[name]
+
+
+def configure_logging(json: bool, level: Level = "info") -> None:
+    """Sends log lines to stderr, as JSON objects or for people. Call it once, before the first line."""
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info if json else _keep,
+            structlog.processors.JSONRenderer() if json else structlog.dev.ConsoleRenderer(colors=_colours()),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
+        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+
+
+def get_logger(name: str) -> structlog.typing.FilteringBoundLogger:
+    """A logger; where nobody has configured logging, only warnings are written, and to stderr."""
+    if not structlog.is_configured():
+        configure_logging(json=False, level="warning")
+    logger: structlog.typing.FilteringBoundLogger = structlog.get_logger().bind(part=name)
+    return logger
+
+
+def report_unforeseen(error: BaseException) -> None:
+    """Writes the traceback of an error that nobody foresaw to stderr, when QUERYSCOPE_LOG_LEVEL is debug."""
+    if os.environ.get("QUERYSCOPE_LOG_LEVEL", "").lower() == "debug":
+        traceback.print_exception(error, file=sys.stderr)
+
+
+def _keep(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    return event
+
+
+def _colours() -> bool:
+    return sys.stderr.isatty() and not os.environ.get("NO_COLOR")
