@@ -1,0 +1,35 @@
+"""The API's shell: reads the database, the log and the search index, appends requests to `runs`.
+
+It must not write a table; what it appends is projected by others.
+"""
+
+import asyncio
+
+from backbone.http_server import bind_loopback, serve_app, url_of
+from backbone.platform import Platform
+from services.api.app import create_app
+
+
+class ApiService:
+    """The API and the page on one loopback address."""
+
+    name = "api"
+
+    def __init__(self, platform: Platform, *, host: str, port: int) -> None:
+        self._platform = platform
+        self._host = host
+        self._port = port
+        self._url = ""
+        self._listening = asyncio.Event()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Serves until `stop` is set. Raises SettingsError where host or port cannot be used."""
+        listener = bind_loopback(self._host, self._port)
+        self._url = url_of(listener)
+        app = create_app(self._platform, stopping=stop)
+        await serve_app(app, listener, stop, on_started=self._listening.set)
+
+    async def listening(self) -> str:
+        """The address, once connections are accepted."""
+        await self._listening.wait()
+        return self._url
