@@ -68,13 +68,11 @@ def _strangers() -> list[Check]:
     """Variables that look like settings and are none: most often a slip of the pen."""
     known = [f"{ENV_PREFIX}{field.upper()}" for field in Settings.model_fields]
     found = sorted(name for name in os.environ if name.upper().startswith(ENV_PREFIX) and name.upper() not in known)
-    return [
-        Check(
-            name=name, ok=True, detail="ignored: no such setting" + "".join(f"; did you mean {near}?" for near in close)
-        )
-        for name in found
-        for close in [difflib.get_close_matches(name.upper(), known, n=1)]
-    ]
+    return [Check(name=name, ok=True, detail=f"ignored: no such setting{_near(name, known)}") for name in found]
+
+
+def _near(name: str, known: list[str]) -> str:
+    return "".join(f"; did you mean {near}?" for near in difflib.get_close_matches(name.upper(), known, n=1))
 
 
 def _data_dir(settings: Settings) -> str:

@@ -120,12 +120,11 @@ def test_head_names_the_newest_revision() -> None:
 
 
 async def test_processes_that_start_at_once_all_find_the_schema(tmp_path: Path) -> None:
-    code = (
-        "import sys; from pathlib import Path; from backbone.database.migrate import *; upgrade_file(Path(sys.argv[1]))"
-    )
+    code = "import asyncio, sys; from backbone.database.migrate import upgrade; asyncio.run(upgrade(sys.argv[1]))"
     path = tmp_path / "queryscope.db"
     started = [
-        await asyncio.create_subprocess_exec(sys.executable, "-c", code, str(path), cwd=REPOSITORY) for _ in range(4)
+        await asyncio.create_subprocess_exec(sys.executable, "-c", code, f"sqlite:///{path}", cwd=REPOSITORY)
+        for _ in range(4)
     ]
     assert await asyncio.wait_for(asyncio.gather(*(process.wait() for process in started)), 60) == [0] * 4
     assert migrate.current_revision(path) == migrate.HEAD
