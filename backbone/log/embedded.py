@@ -19,6 +19,7 @@ from backbone.log import sqlite_leases, sqlite_store
 from backbone.log.errors import LogUnavailable
 from backbone.log.port import Batch, Membership
 from backbone.log.sqlite_leases import Claim
+from backbone.processes import process_name
 
 LEASE_S = 5.0
 RENEWAL_S = 1.0
@@ -139,7 +140,7 @@ class _EmbeddedMembership:
     async def owned(self) -> frozenset[int]:
         now_ns = self._log.clock_ns()
         if self._renewed_ns is None or now_ns - self._renewed_ns >= int(RENEWAL_S * 1e9):
-            log, claim = self._log, Claim(self._group, self._member, self._log.boot, int(LEASE_S * 1e9))
+            log, claim = self._log, Claim(self._group, self._member, process_name(), self._log.boot, int(LEASE_S * 1e9))
             self._owned = await log.claims.call(lambda db: sqlite_leases.renew(db, claim, log.clock_ns, log.partitions))
             self._renewed_ns = now_ns
         return self._owned

@@ -29,8 +29,8 @@ CREATE TABLE ends (topic TEXT, "partition" INTEGER, next INTEGER NOT NULL, PRIMA
 CREATE TABLE batches (id INTEGER PRIMARY KEY, topic TEXT NOT NULL, "partition" INTEGER NOT NULL,
     base_offset INTEGER NOT NULL, count INTEGER NOT NULL, payload BLOB NOT NULL);
 CREATE UNIQUE INDEX batches_by_offset ON batches (topic, "partition", base_offset);
-CREATE TABLE members (group_id TEXT, member TEXT, boot TEXT NOT NULL, expires_ns INTEGER NOT NULL,
-    PRIMARY KEY (group_id, member)) WITHOUT ROWID;
+CREATE TABLE members (group_id TEXT, member TEXT, process TEXT NOT NULL, boot TEXT NOT NULL,
+    expires_ns INTEGER NOT NULL, PRIMARY KEY (group_id, member)) WITHOUT ROWID;
 CREATE TABLE leases (group_id TEXT, "partition" INTEGER, member TEXT NOT NULL, boot TEXT NOT NULL,
     expires_ns INTEGER NOT NULL, PRIMARY KEY (group_id, "partition")) WITHOUT ROWID;
 """
