@@ -15,6 +15,7 @@ PerSecond = Annotated[float, BeforeValidator(parse_rate_per_s), Field(gt=0, le=1
 Method = Annotated[str, Field(pattern=r"^[A-Z]{1,16}$")]
 
 DEFAULT_CONCURRENCY = 10
+DEFAULT_CONNECTION_LIMIT = 1_000
 DEFAULT_DURATION_S = 10.0
 CREDENTIAL_HEADERS = frozenset(
     {"authorization", "proxy-authorization", "cookie", "x-api-key", "api-key", "x-auth-token"}

@@ -88,3 +88,14 @@ class LoopAlarm:
         if self._handle is not None:
             self._handle.cancel()
             self._handle = None
+
+
+async def wait_until(at_ns: int) -> None:
+    """Returns at `at_ns` (perf_counter_ns), at once where it has passed."""
+    come = asyncio.Event()
+    alarm = make_alarm(asyncio.get_running_loop(), come.set)
+    try:
+        alarm.set(at_ns)
+        await come.wait()
+    finally:
+        alarm.close()

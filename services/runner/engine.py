@@ -14,6 +14,7 @@ from backbone.errors import TargetNotAllowed
 from schemas.outcomes import ErrorKind, RequestOutcome, StopReason, WindowMark
 from schemas.scenario import Load as LoadSettings
 from schemas.scenario import Timeouts
+from services.runner.alarm import wait_until
 from services.runner.backoff import TargetWatch, wait_us
 from services.runner.connection import Connection
 from services.runner.deadlines import DeadlineWheel
@@ -117,8 +118,7 @@ class Engine:
 
     async def run(self) -> Ending:
         """Makes the load from t0 to its end; every request begun has its outcome when this returns."""
-        while (early_ns := self.t0_ns - perf_counter_ns()) > 0:
-            await asyncio.sleep(early_ns / 1e9)  # a loop's timer may come a little early: nothing starts before t0
+        await wait_until(self.t0_ns)
         timers = [self._loop.call_later(0, self._tick, 0)]
         if (duration_s := self._plan.load.duration_s) is not None:
             timers.append(self._loop.call_later(duration_s, self._time_is_up))

@@ -8,12 +8,11 @@ from collections import deque
 from time import perf_counter_ns
 from typing import Protocol
 
+from schemas.scenario import DEFAULT_CONNECTION_LIMIT
 from schemas.scenario import Load as LoadSettings
 from services.runner.alarm import make_alarm
 from services.runner.pacing import SECOND_US, ConstantRate
 from services.runner.slot import Slot
-
-DEFAULT_CONNECTION_LIMIT = 1_000
 
 
 class LoadTarget(Protocol):

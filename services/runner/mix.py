@@ -5,19 +5,12 @@ cycle, and the same run id gives the same sequence.
 """
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import cycle, repeat
 from math import gcd
-from typing import Protocol
 
 
-class StepSequence(Protocol):
-    """Yields the index of the next request's step for ever."""
-
-    def __next__(self) -> int: ...
-
-
-def step_sequence(weights: Sequence[int], seed: str) -> StepSequence:
+def step_sequence(weights: Sequence[int], seed: str) -> Iterator[int]:
     """The endless sequence of step indices for these weights."""
     if len(weights) == 1:
         return repeat(0)

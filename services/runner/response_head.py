@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from httptools import HttpParserError, HttpResponseParser
 
-_STATUS_LINE = re.compile(rb"(?:\A|\r\n\r\n)HTTP/\d\.\d ([2-9]\d\d)[^\n]*\n")
+_STATUS_LINE = re.compile(rb"(?:\A|\r\n\r\n)HTTP/\d\.\d ([2-9]\d\d)(?:\r| [^\n]*)\n")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,122 @@
+"""Owns whether a run may be trusted as far as its own side is concerned, judged from marks and counts alone.
+
+Must not know the log, SLAs or targets. Every reason and warning is "id: what was seen".
+
+Evidence must last: a bad second is a hiccup; SUSTAINED_SECONDS bad seconds that are SUSTAINED_SHARE of the run are a
+finding. A second (of one worker) is
+    late      when the p99 of its dispatch delays is above LATE_US,
+    lagging   when the loop came later than LAGGING_US to a tick,
+    busy      when the loop used BUSY_SHARE of the processor time it could have had.
+Open loop: load that was not delivered as intended voids the run. Closed loop: a saturated client only makes latency
+worse and throughput lower, so that is the warning CLIENT_BOUND: who judges lets a pass stand, and a breach not.
+"""
+
+import msgspec
+
+from backbone.maths.totals import Totals
+from schemas.outcomes import WindowMark
+from schemas.results import EventCounts, Validity
+from schemas.scenario import DEFAULT_CONNECTION_LIMIT, Load
+
+LATE_US = 25_000
+LAGGING_US = 100_000
+BUSY_SHARE = 0.95
+SUSTAINED_SECONDS = 3
+SUSTAINED_SHARE = 0.10
+MOSTLY_SHARE = 0.5
+DELIVERED_SHARE = 0.99
+OWN_ERRORS_SHARE = 0.001
+
+CLIENT_BOUND = "client_bound"
+
+
+class MarkTotals(msgspec.Struct):
+    """What the marks of a run add up to; seconds are counted per worker."""
+
+    seconds: int = 0
+    intended: int = 0
+    started: int = 0
+    late: int = 0
+    lagging: int = 0
+    busy: int = 0
+    late_in_flight_max: int = 0
+    dispatch_delay_max_us: int = 0
+    loop_lag_max_us: int = 0
+
+    def add(self, mark: WindowMark) -> None:
+        """One more second."""
+        self.seconds += 1
+        self.intended += mark.intended
+        self.started += mark.started
+        self.lagging += mark.loop_lag_max_us > LAGGING_US
+        self.busy += mark.cpu_share > BUSY_SHARE
+        self.loop_lag_max_us = max(self.loop_lag_max_us, mark.loop_lag_max_us)
+        self.dispatch_delay_max_us = max(self.dispatch_delay_max_us, mark.dispatch_delay_p99_us)
+        if mark.dispatch_delay_p99_us > LATE_US:
+            self.late += 1
+            self.late_in_flight_max = max(self.late_in_flight_max, mark.in_flight)
+
+    def lasts(self, seconds: int, share: float = SUSTAINED_SHARE) -> bool:
+        """Whether so many bad seconds are a finding."""
+        return seconds >= SUSTAINED_SECONDS and seconds >= self.seconds * share
+
+
+def is_client_bound(marks: MarkTotals) -> bool:
+    """Whether the client was the bottleneck for a good part of the run."""
+    return marks.lasts(marks.busy, MOSTLY_SHARE) or marks.lasts(marks.lagging)
+
+
+def judge_validity(load: Load, marks: MarkTotals, totals: Totals, events: EventCounts) -> Validity:
+    """Reasons and warnings of a run that came to its own end."""
+    reasons = _losses(events) + _own_errors(totals)
+    if load.open_loop:
+        reasons += _undelivered(load.concurrency or DEFAULT_CONNECTION_LIMIT, marks)
+    warnings = [_client_bound(marks)] if is_client_bound(marks) else []
+    return Validity(valid=not reasons, reasons=tuple(reasons), warnings=tuple(warnings))
+
+
+def _losses(events: EventCounts) -> list[str]:
+    reasons = []
+    if events.lost:
+        reasons.append(f"events_lost: {events.lost} of {events.published} outcomes are missing")
+    if events.unacknowledged:
+        reasons.append(f"events_unacknowledged: the log did not take {events.unacknowledged} outcomes")
+    return reasons
+
+
+def _own_errors(totals: Totals) -> list[str]:
+    own = totals.by_error.get("client", 0)
+    if not own or own < totals.requests * OWN_ERRORS_SHARE:
+        return []
+    return [f"client_limits: {own} requests failed for want of ports, file descriptors or memory on this machine"]
+
+
+def _undelivered(connection_limit: int, marks: MarkTotals) -> list[str]:
+    reasons = []
+    if marks.started < marks.intended * DELIVERED_SHARE:
+        share = marks.started / marks.intended
+        reasons.append(f"delivered_rate: {marks.started} of {marks.intended} intended requests started ({share:.1%})")
+    if marks.lasts(marks.late):
+        late = f"p99 of the start delay above {LATE_US // 1000} ms in {marks.late} of {marks.seconds} s"
+        if marks.late_in_flight_max >= connection_limit:
+            reasons.append(f"connection_limit: all {connection_limit} connections were busy; {late}")
+        else:
+            reasons.append(f"dispatch_delay: {late}, worst {marks.dispatch_delay_max_us / 1000:.0f} ms")
+    if marks.lasts(marks.lagging):
+        reasons.append(f"loop_lag: {_lag(marks)}")
+    return reasons
+
+
+def _client_bound(marks: MarkTotals) -> str:
+    if marks.lasts(marks.busy, MOSTLY_SHARE):
+        return (
+            f"{CLIENT_BOUND}: the client used all the processor time it could get in {marks.busy} of {marks.seconds} s"
+        )
+    return f"{CLIENT_BOUND}: {_lag(marks)}"
+
+
+def _lag(marks: MarkTotals) -> str:
+    return (
+        f"the client's loop came more than {LAGGING_US // 1000} ms late in {marks.lagging} of {marks.seconds} s, "
+        f"at worst {marks.loop_lag_max_us / 1000:.0f} ms"
+    )

@@ -1,0 +1,80 @@
+"""Owns the proof of when a client's own trouble voids a run. It must not run one."""
+
+from backbone.maths.totals import Totals
+from backbone.maths.validity import MarkTotals, judge_validity
+from schemas.outcomes import WindowMark
+from schemas.results import EventCounts, Validity
+from schemas.scenario import Load
+
+OPEN = Load.model_validate({"rate": 100, "duration": 10, "concurrency": 50})
+CLOSED = Load.model_validate({"concurrency": 10, "duration": 10})
+
+
+def mark(**figures: float | int) -> WindowMark:
+    return WindowMark(run="", worker=0, seq=0, window=0, last_seq=0, **{"intended": 100, "started": 100, **figures})  # type: ignore[arg-type]  # figures are what the struct takes
+
+
+def judge(load: Load, marks: list[WindowMark], *, lost: int = 0, own_errors: int = 0) -> Validity:
+    folded = MarkTotals()
+    for each in marks:
+        folded.add(each)
+    totals = Totals(requests=1000, by_error={"client": own_errors} if own_errors else {})
+    return judge_validity(load, folded, totals, EventCounts(published=1000, aggregated=1000 - lost, lost=lost))
+
+
+def ids(reasons: tuple[str, ...]) -> list[str]:
+    return [reason.split(":")[0] for reason in reasons]
+
+
+def test_a_quiet_run_is_valid() -> None:
+    assert judge(OPEN, [mark()] * 10) == Validity()
+
+
+def test_a_hiccup_does_not_void_a_run() -> None:
+    hiccup = mark(dispatch_delay_p99_us=300_000, loop_lag_max_us=300_000)
+    assert judge(OPEN, [hiccup, hiccup] + [mark()] * 8) == Validity()
+
+
+def test_starts_that_stay_late_void_an_open_loop() -> None:
+    late = mark(dispatch_delay_p99_us=26_000)
+    assert ids(judge(OPEN, [late] * 3 + [mark()] * 7).reasons) == ["dispatch_delay"]
+
+
+def test_three_late_seconds_of_a_long_run_do_not_void_it() -> None:
+    late = mark(dispatch_delay_p99_us=26_000)
+    assert judge(OPEN, [late] * 3 + [mark()] * 57).valid
+
+
+def test_lateness_with_all_connections_busy_names_the_connections() -> None:
+    late = mark(dispatch_delay_p99_us=26_000, in_flight=50)
+    assert ids(judge(OPEN, [late] * 3 + [mark()] * 7).reasons) == ["connection_limit"]
+
+
+def test_load_that_was_not_started_voids_an_open_loop() -> None:
+    assert ids(judge(OPEN, [mark()] * 8 + [mark(started=90)] * 2).reasons) == ["delivered_rate"]
+
+
+def test_a_loop_that_lags_voids_an_open_loop_and_qualifies_a_closed_one() -> None:
+    lagging = [mark(loop_lag_max_us=120_000)] * 4 + [mark()] * 6
+    assert ids(judge(OPEN, lagging).reasons) == ["loop_lag"]
+    closed = judge(CLOSED, lagging)
+    assert closed.valid
+    assert ids(closed.warnings) == ["client_bound"]
+
+
+def test_a_saturated_client_qualifies_a_closed_loop() -> None:
+    busy = judge(CLOSED, [mark(cpu_share=0.99)] * 6 + [mark()] * 4)
+    assert busy.valid
+    assert ids(busy.warnings) == ["client_bound"]
+
+
+def test_a_client_that_was_busy_for_a_third_of_the_run_is_not_the_bottleneck() -> None:
+    assert judge(CLOSED, [mark(cpu_share=0.99)] * 3 + [mark()] * 6) == Validity()
+
+
+def test_lost_outcomes_void_any_run() -> None:
+    assert ids(judge(CLOSED, [mark()] * 10, lost=1).reasons) == ["events_lost"]
+
+
+def test_a_machine_out_of_ports_voids_any_run() -> None:
+    assert ids(judge(CLOSED, [mark()] * 10, own_errors=5).reasons) == ["client_limits"]
