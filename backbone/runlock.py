@@ -47,6 +47,11 @@ class RunLock:
         finally:
             os.close(fd)
 
+    @staticmethod
+    def is_orphaned(locks_dir: Path, run_id: str) -> bool:
+        """Whether a process of this machine held the lock and died without releasing it."""
+        return _path(locks_dir, run_id).exists() and RunLock.is_free(locks_dir, run_id)
+
     def release(self) -> None:
         """Ends this process's hold; a worker that was handed the descriptor must have ended before."""
         if self.fd >= 0:

@@ -1,0 +1,23 @@
+"""Owns the errors of the aggregator, split by who can act. It must not know any driver.
+
+AggregatorError
+├── PartialCorrupt      (operator) a stored partial cannot be read: rebuild the projections
+├── TooManyUndecodable  (operator) the fault is not in single records: stop rather than drain the topic into the bin
+└── RunUnknown          (caller) no such run, or it is not finished
+"""
+
+
+class AggregatorError(Exception):
+    """The message is one line that says what to do."""
+
+
+class PartialCorrupt(AggregatorError):
+    """Rebuild the projections from the log."""
+
+
+class TooManyUndecodable(AggregatorError):
+    """Look at the dead-letter topic, mend the writer or the reader, then start again."""
+
+
+class RunUnknown(AggregatorError):
+    """No such run, or not one that can be judged."""

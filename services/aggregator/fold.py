@@ -1,0 +1,170 @@
+"""Owns the fold of one partition of `outcomes`: duplicates, gaps, windows, marks, fences. It must not do any I/O.
+
+The result depends on the records and their order in the partition alone: not on how they are cut into batches, on
+repeated appends, on the time or on what else is in the partition.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from backbone.maths.totals import Totals
+from schemas.outcomes import WindowMark, WorkerFence
+from services.aggregator.columns import GroupKey, add_grouped, columns_of, integers
+from services.aggregator.decoding import FoldedOutcome, FoldedRecord
+from services.aggregator.progress import Key, WorkerProgress
+
+STOP_DETAIL_CHARACTERS = 500
+
+
+@dataclass(frozen=True, slots=True)
+class FoldedMark:
+    """A mark as it counts: `window` is the one it closes, missing_so_far the worker's gap when it came."""
+
+    run_id: str
+    worker: int
+    window: int
+    mark: WindowMark
+    missing_so_far: int
+
+
+@dataclass(slots=True)
+class WorkerFold:
+    """A worker's progress and the windows of it that are still open."""
+
+    progress: WorkerProgress
+    open: dict[GroupKey, Totals] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Changes:
+    """What has to be stored since the last time; partials and progress are absolute."""
+
+    progress: list[WorkerProgress]
+    partials: list[tuple[Key, GroupKey, Totals]]
+    marks: list[FoldedMark]
+
+
+class PartitionFold:
+    """The state of one partition: the workers whose streams are open, and what changed since `take_changes`."""
+
+    def __init__(self, partition: int) -> None:
+        self.partition = partition
+        self.workers: dict[Key, WorkerFold] = {}
+        self._changed: dict[Key, WorkerFold] = {}
+        self._touched: dict[tuple[Key, GroupKey], Totals] = {}
+        self._marks: list[FoldedMark] = []
+
+    def unknown(self, records: Sequence[FoldedRecord]) -> set[Key]:
+        """Workers in these records that are not in memory: `adopt` what is stored of them before folding."""
+        runs = [record.run for record in records]
+        if runs and runs.count(runs[0]) == len(runs):
+            keys = {(runs[0], worker) for worker in {record.worker for record in records}}
+        else:
+            keys = {(record.run, record.worker) for record in records}
+        return {key for key in keys if key not in self.workers}
+
+    def adopt(self, progress: WorkerProgress, open_windows: Iterable[tuple[GroupKey, Totals]] = ()) -> None:
+        """Takes up a worker where its stored state left off."""
+        self.workers[progress.key] = WorkerFold(progress, dict(open_windows))
+
+    def fold(self, records: Sequence[FoldedRecord], offsets: Sequence[int]) -> None:
+        """Folds records in the order of the partition."""
+        for key, part, places in _by_worker(records, offsets):
+            worker = self.workers.get(key)
+            if worker is None:
+                worker = WorkerFold(WorkerProgress(*key, self.partition, places[0], places[0]))
+                self.workers[key] = worker
+            self._changed[key] = worker
+            self._fold_worker(worker, part, places)
+
+    def take_changes(self) -> Changes:
+        """What changed since the last call. Workers whose stream has ended are forgotten: nothing can change them."""
+        changes = Changes(
+            [worker.progress for worker in self._changed.values()],
+            [(key, group, totals) for (key, group), totals in self._touched.items()],
+            self._marks,
+        )
+        self._changed, self._touched, self._marks = {}, {}, []
+        for key in [key for key, worker in self.workers.items() if worker.progress.closed]:
+            del self.workers[key]
+        return changes
+
+    def _fold_worker(self, worker: WorkerFold, records: Sequence[FoldedRecord], offsets: Sequence[int]) -> None:
+        progress = worker.progress
+        was_closed, start = progress.closed, 0
+        for place, record in enumerate(records):
+            if type(record) is FoldedOutcome:
+                continue
+            self._fold_outcomes(worker, records[start:place])
+            start = place + 1
+            if isinstance(record, WindowMark):
+                self._fold_mark(worker, record)
+            elif isinstance(record, WorkerFence) and not progress.closed:
+                progress.fenced = True
+            if progress.closed and not was_closed:
+                was_closed, progress.next_offset = True, offsets[place] + 1
+        self._fold_outcomes(worker, records[start:])
+        if not progress.closed:
+            progress.next_offset = offsets[-1] + 1
+
+    def _fold_outcomes(self, worker: WorkerFold, records: Sequence[FoldedRecord]) -> None:
+        outcomes: Sequence[FoldedOutcome] = records  # type: ignore[assignment]  # cut at everything else; a check of each would cost as much as the fold
+        if not outcomes:
+            return
+        progress = worker.progress
+        seqs = [o.seq for o in outcomes]
+        if progress.closed:
+            progress.after_fence += sum(map(progress.is_new, seqs))
+            return
+        new = progress.admit_many(integers(seqs))
+        if new is not None:
+            outcomes = [outcome for outcome, is_new in zip(outcomes, new.tolist(), strict=True) if is_new]
+            if not outcomes:
+                return
+        progress.outcomes += len(outcomes)
+        windows = np.maximum(integers([o.window for o in outcomes]), progress.marked_window + 1)
+
+        def totals_of(group: GroupKey) -> Totals:
+            totals = worker.open.setdefault(group, Totals())
+            self._touched[progress.key, group] = totals
+            return totals
+
+        add_grouped(outcomes, windows, columns_of(outcomes), totals_of)
+
+    def _fold_mark(self, worker: WorkerFold, mark: WindowMark) -> None:
+        progress = worker.progress
+        if progress.closed or not progress.admit(mark.seq):
+            return
+        window = max(mark.window, progress.marked_window + 1)
+        progress.marked_window = window
+        for group in [group for group in worker.open if group[0] <= window]:
+            del worker.open[group]
+        self._marks.append(FoldedMark(mark.run, mark.worker, window, mark, progress.missing_count))
+        if mark.final:
+            progress.final = True
+            progress.stopped = mark.stopped
+            progress.stop_detail = mark.stop_detail[:STOP_DETAIL_CHARACTERS]
+            progress.unacknowledged = mark.unacknowledged
+
+
+def _by_worker(
+    records: Sequence[FoldedRecord], offsets: Sequence[int]
+) -> Iterable[tuple[Key, Sequence[FoldedRecord], Sequence[int]]]:
+    """The records of each worker in their order; a batch holds one worker's as a rule."""
+    if not records:
+        return
+    key = (records[0].run, records[0].worker)
+    runs = [record.run for record in records]
+    workers = [record.worker for record in records]
+    if runs.count(key[0]) == len(runs) and workers.count(key[1]) == len(workers):
+        yield key, records, offsets
+        return
+    groups: dict[Key, tuple[list[FoldedRecord], list[int]]] = {}
+    for record, offset in zip(records, offsets, strict=True):
+        part, places = groups.setdefault((record.run, record.worker), ([], []))
+        part.append(record)
+        places.append(offset)
+    for key, (part, places) in groups.items():
+        yield key, part, places

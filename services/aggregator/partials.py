@@ -1,0 +1,60 @@
+"""Owns the bytes of stored totals: absolute state, the same bytes for the same totals. It must not know any table."""
+
+import msgspec
+
+from backbone.maths.errors import SketchFormatError
+from backbone.maths.sketch import Sketch
+from backbone.maths.totals import COUNTS, SKETCHES, Totals
+from services.aggregator.errors import PartialCorrupt
+
+FORMAT = 1
+
+
+class _Stored(msgspec.Struct, array_like=True):
+    format: int
+    counts: list[int]
+    by_status: list[tuple[int, int]]
+    by_error: list[tuple[str, int]]
+    first_scheduled_us: int | None
+    last_finished_us: int | None
+    last_cancelled_us: int | None
+    sketches: list[bytes]
+
+
+def totals_to_bytes(totals: Totals) -> bytes:
+    """Equal totals give equal bytes, in whatever order they were added."""
+    stored = _Stored(
+        FORMAT,
+        [getattr(totals, name) for name in COUNTS],
+        sorted(totals.by_status.items()),
+        sorted(totals.by_error.items()),
+        totals.first_scheduled_us,
+        totals.last_finished_us,
+        totals.last_cancelled_us,
+        [_sketch_bytes(getattr(totals, name)) for name in SKETCHES],
+    )
+    return msgspec.msgpack.encode(stored)
+
+
+def totals_from_bytes(data: bytes) -> Totals:
+    """What `totals_to_bytes` wrote. Raises PartialCorrupt on anything else."""
+    try:
+        stored = msgspec.msgpack.decode(data, type=_Stored)
+        if stored.format != FORMAT or len(stored.counts) != len(COUNTS) or len(stored.sketches) != len(SKETCHES):
+            raise PartialCorrupt("a stored window has another format: run 'queryscope rebuild'")
+        sketches = [Sketch.from_bytes(part) if part else Sketch() for part in stored.sketches]
+    except (msgspec.MsgspecError, SketchFormatError) as error:
+        raise PartialCorrupt(f"a stored window cannot be read ({error}): run 'queryscope rebuild'") from None
+    totals = Totals(by_status=dict(stored.by_status), by_error=dict(stored.by_error))
+    totals.note_scheduled(stored.first_scheduled_us)
+    totals.note_finished(stored.last_finished_us)
+    totals.note_cancelled(stored.last_cancelled_us)
+    for name, count in zip(COUNTS, stored.counts, strict=True):
+        setattr(totals, name, count)
+    for name, sketch in zip(SKETCHES, sketches, strict=True):
+        setattr(totals, name, sketch)
+    return totals
+
+
+def _sketch_bytes(sketch: Sketch) -> bytes:
+    return sketch.to_bytes() if sketch.count else b""

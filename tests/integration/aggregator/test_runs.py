@@ -1,0 +1,155 @@
+"""Whole runs through the aggregator: from records on the log to verdicts, rows and derived events."""
+
+import json
+
+import pytest
+
+from backbone.database import tables as t
+from schemas.topics import BREACHES, DIAGNOSES, RUNS, SUMMARIES
+from tests.integration.aggregator.world import World, diagnosis, eventually
+from tests.unit.aggregator.synthetic import RUN, run_id_of, scenario, simple_stream
+
+
+def types_of(lines: list[bytes]) -> list[str]:
+    return [json.loads(line)["type"] for line in lines]
+
+
+async def test_a_run_is_judged_and_every_outcome_counted_once(world: World) -> None:
+    stream = simple_stream(5, 40, failing=0.1)
+    async with world.running():
+        await world.whole_run(stream, scenario("p95 < 1s", "error_rate < 50%"))
+        result = await world.judged(RUN)
+    assert (result.status, result.verdict) == ("finished", "pass")
+    assert result.metrics.requests == result.events.aggregated == result.events.published == 200
+    assert result.events.lost == 0
+    assert [row.status for row in result.sla] == ["pass", "pass"]
+    seconds = [row for row in await world.rows(t.run_timeline, RUN) if row["resolution"] == 1]
+    assert [row["requests"] for row in seconds] == [40, 40, 40, 40, 40, 0]
+    rolling = [row for row in await world.rows(t.run_timeline, RUN) if row["resolution"] == 10]
+    assert [row["requests"] for row in rolling] == [40, 80, 120, 160, 200, 200]
+    assert types_of(await world.logged(SUMMARIES)) == ["RunSummary"]
+    assert types_of(await world.logged(RUNS))[-1] == "RunJudged"
+    assert await world.rows(t.outcome_partials, RUN) == []
+    assert await world.rows(t.worker_marks, RUN) == []
+
+
+async def test_events_are_numbered_without_gaps_and_end_with_the_final_diagnosis(world: World) -> None:
+    async with world.running():
+        await world.whole_run(simple_stream(2, 10))
+        await world.judged(RUN)
+        await world.tell(DIAGNOSES, diagnosis(RUN, final=True))
+
+        async def ended() -> bool:
+            return (await world.events(RUN))[-1][1] == "end"
+
+        await eventually(ended)
+    events = await world.events(RUN)
+    assert [seq for seq, _ in events] == list(range(1, len(events) + 1))
+    assert [event for _, event in events] == [
+        "run", "run", "window", "window", "window", "run", "summary", "diagnosis", "end",
+    ]  # fmt: skip
+
+
+async def test_the_stream_ends_ten_seconds_after_the_verdict_when_no_diagnosis_comes(world: World) -> None:
+    async with world.running():
+        await world.whole_run(simple_stream(1, 10))
+        await world.judged(RUN)
+        assert "end" not in [event for _, event in await world.events(RUN)]
+
+        async def ended() -> bool:
+            world.clock.now_s += 1
+            return (await world.events(RUN))[-1][1] == "end"
+
+        await eventually(ended)
+
+
+async def test_two_runs_and_two_workers_do_not_mix(world: World) -> None:
+    first, second = run_id_of(11), run_id_of(12)
+    streams = [
+        simple_stream(3, 20, run=first, worker=0),
+        simple_stream(4, 30, run=first, worker=1, seed=2),
+        simple_stream(3, 7, run=second),
+    ]
+    async with world.running():
+        await world.begin(first, workers=2)
+        await world.begin(second)
+        for stream in streams:
+            await world.publish(stream)
+        one, other = await world.judged(first), await world.judged(second)
+    assert (one.metrics.requests, other.metrics.requests) == (180, 21)
+    seconds = [row for row in await world.rows(t.run_timeline, first) if row["resolution"] == 1]
+    assert [row["requests"] for row in seconds] == [50, 50, 50, 30, 0]
+
+
+async def test_steps_have_rows_of_their_own_when_there_are_several(world: World) -> None:
+    stream = simple_stream(3, 30, steps=("browse", "pay"))
+    async with world.running():
+        await world.whole_run(stream, scenario('p95 < 1ms step "pay"', steps=("browse", "pay")))
+        result = await world.judged(RUN)
+    rows = await world.rows(t.run_timeline, RUN)
+    assert {row["step"] for row in rows} == {"*", "browse", "pay"}
+    by_step = {step.name: step.requests for step in result.steps}
+    assert sum(by_step.values()) == 90
+    assert by_step["pay"] == sum(o.step == "pay" for o in stream.outcomes)
+    assert result.verdict == "breach"
+
+
+async def test_a_run_without_an_answer_is_a_dead_target(world: World) -> None:
+    stream = simple_stream(1, 0)
+    stream.records.clear()
+    stream.seq = 0
+    for at in range(5):
+        stream.outcome(at * 1000 + 500, 400, status=0, error="connect_refused")
+    stream.mark(0, final=True, stopped="target_dead")
+    async with world.running():
+        await world.whole_run(stream, scenario("p95 < 1s"))
+        result = await world.judged(RUN)
+    assert (result.status, result.verdict, result.failure) == ("failed", "failed", None)
+    assert result.metrics.by_error == {"connect_refused": 5}
+
+
+async def test_a_cancelled_run_is_cancelled_whatever_its_promises(world: World) -> None:
+    async with world.running():
+        await world.whole_run(simple_stream(2, 30, stopped="cancelled"), scenario("p95 < 1ms"))
+        result = await world.judged(RUN)
+    assert (result.status, result.verdict) == ("cancelled", "cancelled")
+
+
+async def test_an_undecodable_outcome_is_dead_lettered_and_the_run_invalid(world: World) -> None:
+    from tests.unit.aggregator.synthetic import lines_of
+
+    stream = simple_stream(2, 20)
+    lines = lines_of(stream.records)
+    lines[7] = b'{"type":"outcome","seq":'
+    async with world.running():
+        await world.begin(RUN)
+        await world.publish_lines(stream, lines)
+        result = await world.judged(RUN)
+    assert (result.status, result.verdict) == ("finished", "invalid")
+    assert (result.events.lost, result.events.aggregated, result.events.published) == (1, 39, 40)
+    assert any(reason.startswith("events_lost") for reason in result.validity.reasons)
+    [letter] = [json.loads(line) for line in await world.logged("outcomes.dlq")]
+    assert (letter["offset"], letter["payload"]) == (7, '{"type":"outcome","seq":')
+    seconds = [row["missing"] for row in await world.rows(t.run_timeline, RUN) if row["resolution"] == 1]
+    assert seconds == [1, 0, 0]
+
+
+async def test_a_promise_is_broken_while_the_run_is_on_and_kept_again(world: World) -> None:
+    stream = simple_stream(12, 40, latency_of=lambda rng, second: 300_000 if 4 <= second < 7 else 10_000)
+    async with world.running():
+        await world.whole_run(stream, scenario("p95 < 200ms over 1s for 2 windows"))
+        result = await world.judged(RUN)
+    assert result.verdict == "breach"
+    assert result.sla[0].actual == pytest.approx(300, rel=0.005)
+    breaches = [json.loads(line) for line in await world.logged(BREACHES)]
+    assert [(each["type"], each["window"]) for each in breaches] == [("SlaBreached", 5), ("SlaRecovered", 7)]
+    assert breaches[0]["windows"] == [4, 5]
+    assert [event for _, event in await world.events(RUN)].count("breach") == 2
+
+
+async def test_a_percentile_of_too_few_requests_makes_the_run_invalid(world: World) -> None:
+    async with world.running():
+        await world.whole_run(simple_stream(1, 15), scenario("p99 < 10s"))
+        result = await world.judged(RUN)
+    assert (result.verdict, result.sla[0].status) == ("invalid", "not_enough_data")
+    assert result.validity.reasons[0].startswith("too_few_samples")
