@@ -1,0 +1,175 @@
+"""The diagnoser's shell: reads `breaches` and `summaries`, the outcomes they speak of and earlier runs; writes
+`diagnoses` and, through the outbox, the topic of that name. It must not know what a cause looks like.
+
+A finished run gets one final diagnosis. A run in which a promise breaks gets a provisional one per promise, of what was
+measured up to the second that broke it, so that the same breach always gives the same diagnosis.
+"""
+
+import asyncio
+from dataclasses import replace
+
+import structlog
+from pydantic import ValidationError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from backbone.consumer import OUTAGES, Effect, RecordConsumer
+from backbone.database.outbox import Outbox
+from backbone.errors import RecordUndecodable
+from backbone.platform import Platform
+from backbone.waiting import backoff_s, pause
+from schemas.base import derived_id
+from schemas.breaches import BREACH_RECORDS, SlaBreached
+from schemas.codec import decode_line
+from schemas.diagnosis import DiagnosisReady
+from schemas.summary import SUMMARY_RECORDS, OutcomeRange, RunSummary
+from schemas.topics import BREACHES, DIAGNOSES, OUTCOMES, SUMMARIES
+from services.diagnoser.diagnosing import diagnose
+from services.diagnoser.errors import OutcomesExpired
+from services.diagnoser.facts import Facts, Judged
+from services.diagnoser.history import Subject, history_of, judged_of, similar_to, subject_of
+from services.diagnoser.panel import RULESET
+from services.diagnoser.past import History
+from services.diagnoser.reading import read_facts
+from services.diagnoser.store import has_diagnosis, put_diagnosis
+
+DRAIN_S = 0.5
+DRAIN_SOON_S = 0.02
+
+
+class DiagnoserService:
+    """One member of the group; runs are shared by partition."""
+
+    name = "diagnoser"
+
+    def __init__(self, platform: Platform) -> None:
+        self._platform = platform
+        self._outbox = Outbox(self.name)
+        self._consumer = RecordConsumer(
+            platform, projection=self.name, topics=[BREACHES, SUMMARIES], handler=self._handle, group=self.name
+        )
+        self._waiting = True  # something may be left of the last time
+        self._logger = structlog.get_logger(self.name)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Consumes until `stop` is set."""
+        over = asyncio.Event()
+        consuming = asyncio.create_task(self._consumer.run(stop))
+        draining = asyncio.create_task(self._drain_until(over))
+        try:
+            await asyncio.wait((consuming, draining), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            over.set()
+            if not consuming.done():
+                consuming.cancel()
+            endings = await asyncio.gather(consuming, draining, return_exceptions=True)
+        for ending in endings:
+            if isinstance(ending, Exception):
+                raise ending
+
+    async def _handle(self, topic: str, line: bytes) -> Effect | None:
+        try:
+            record = await self._diagnosis_of(topic, line)
+        except ValidationError as error:
+            raise RecordUndecodable(f"{topic}: {error.error_count()} problems") from error
+        except OutcomesExpired as error:
+            self._logger.warning("run is not diagnosed", reason=str(error))
+            return None
+        if record is None:
+            return None
+
+        async def effect(conn: AsyncConnection) -> None:
+            await put_diagnosis(conn, record)
+            await self._outbox.add(conn, DIAGNOSES, record)
+            self._waiting = True
+
+        return effect
+
+    async def _diagnosis_of(self, topic: str, line: bytes) -> DiagnosisReady | None:
+        if topic == SUMMARIES:
+            return await self._final(decode_line(SUMMARY_RECORDS, line))
+        breach = decode_line(BREACH_RECORDS, line)
+        return await self._provisional(breach) if isinstance(breach, SlaBreached) else None
+
+    async def _final(self, summary: RunSummary) -> DiagnosisReady:
+        subject, history = await _look_up(self._platform, summary.run_id)
+        subject = replace(subject, ranges=summary.outcomes, result=summary.result)
+        judged = judged_of(summary.result)
+        facts = await read_facts(self._platform.log, subject.run_id, subject.load, subject.ranges, judged)
+        return await _conclude(subject, facts, history, summary.id, summary.at, final=True)
+
+    async def _provisional(self, breach: SlaBreached) -> DiagnosisReady | None:
+        subject, history = await _look_up(self._platform, breach.run_id)
+        diagnosis_id = _diagnosis_id(breach.run_id, f"sla-{breach.sla_index}")
+        async with self._platform.database.read() as conn:
+            known = await has_diagnosis(conn, diagnosis_id)
+        if known or subject.over:
+            return None
+        judged = Judged(breached=(breach.expression,), has_sla=True)
+        ranges = await self._so_far(subject)
+        facts = await read_facts(self._platform.log, subject.run_id, subject.load, ranges, judged, breach.window)
+        if not facts.enough:
+            return None
+        record = await _conclude(subject, facts, history, breach.id, breach.at, final=False)
+        return record.model_copy(update={"id": diagnosis_id})
+
+    async def _so_far(self, subject: Subject) -> tuple[OutcomeRange, ...]:
+        ends = await self._platform.log.ends(OUTCOMES)
+        return tuple(part.model_copy(update={"next_offset": ends[part.partition]}) for part in subject.ranges)
+
+    async def _drain_until(self, over: asyncio.Event) -> None:
+        """Appends what the outbox holds, soon after each diagnosis and once more at the end."""
+        outages = 0
+        while True:
+            last_time = over.is_set()
+            try:
+                if await self._outbox.drain(self._platform.database, self._platform.log):
+                    self._waiting = False
+                outages = 0
+            except OUTAGES as error:
+                outages += 1
+                self._logger.warning("diagnoses wait", error=str(error))
+            if last_time:
+                return
+            quiet_s = DRAIN_SOON_S if self._waiting else DRAIN_S
+            await pause(over, backoff_s(outages) if outages else quiet_s)
+
+
+async def diagnose_run(platform: Platform, run_id: str) -> DiagnosisReady:
+    """Diagnoses a run anew from the log and stores nothing. Raises RunUnknown, OutcomesExpired, LogUnavailable."""
+    subject, history = await _look_up(platform, run_id)
+    facts = await read_facts(platform.log, run_id, subject.load, subject.ranges, judged_of(subject.result))
+    return await _conclude(subject, facts, history, "asked", subject.requested_at_us, final=subject.over)
+
+
+async def _look_up(platform: Platform, run_id: str) -> tuple[Subject, History]:
+    async with platform.database.read() as conn:
+        subject = await subject_of(conn, run_id)
+        history = await history_of(conn, subject)
+    return subject, replace(history, similar=await similar_to(platform.search, subject))
+
+
+async def _conclude(
+    subject: Subject, facts: Facts, history: History, trigger: str, at: int, *, final: bool
+) -> DiagnosisReady:
+    diagnosis = await asyncio.to_thread(diagnose, facts, history)
+    return DiagnosisReady(
+        id=_diagnosis_id(subject.run_id, trigger),
+        run_id=subject.run_id,
+        at=at,
+        trigger=trigger,
+        final=final,
+        ruleset=RULESET,
+        causes=diagnosis.ranking.causes,
+        evidence=diagnosis.ranking.evidence,
+        checked=diagnosis.ranking.checked,
+        summary=diagnosis.summary,
+        next_experiment=diagnosis.next_experiment,
+        recent_runs=tuple(run.run_id for run in history.recent),
+        similar_runs=history.similar,
+        inputs_hash=diagnosis.inputs_hash,
+        sampled_share=facts.sampled_share,
+    )
+
+
+def _diagnosis_id(run_id: str, trigger: str) -> str:
+    return derived_id("diagnosis", run_id, trigger)
