@@ -12,7 +12,6 @@ import uuid
 from collections.abc import Callable
 
 import sqlalchemy as sa
-import structlog
 
 from backbone.consumer import OUTAGES, TRIES, RecordConsumer
 from backbone.database import tables as t
@@ -21,6 +20,7 @@ from backbone.database.offsets import load_offset
 from backbone.database.outbox import Outbox
 from backbone.log.errors import LogError
 from backbone.platform import Platform
+from backbone.telemetry import get_logger
 from backbone.waiting import backoff_s, pause
 from schemas.topics import DIAGNOSES, RUNS, partition_of
 from services.aggregator import store
@@ -56,7 +56,7 @@ class AggregatorService:
         )
         self._closing = RunsOwner(platform, clock=clock, wall_clock=wall_clock)
         self._outbox = Outbox(SERVICE)
-        self._logger = structlog.get_logger("aggregator")
+        self._logger = get_logger("aggregator")
 
     async def run(self, stop: asyncio.Event) -> None:
         """Works until `stop` is set, then appends what is still to be told. Raises the first error of our own."""
@@ -103,7 +103,7 @@ class RunsOwner:
         self._judged_at_s: dict[str, float] = {}
         self._failures: dict[str, int] = {}
         self._look_at_s = clock()
-        self._logger = structlog.get_logger("aggregator")
+        self._logger = get_logger("aggregator")
 
     async def run(self, stop: asyncio.Event) -> None:
         """Ticks until `stop` is set."""
