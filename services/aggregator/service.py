@@ -33,7 +33,7 @@ RUNS_GROUP = "aggregator-runs"
 CLOSING_GROUP = "aggregator-closing"
 TICK_S = 0.1
 DRAIN_S = 0.05
-LOOK_S = 0.5
+TICKS_PER_LOOK = 4
 DIAGNOSIS_PATIENCE_S = 10.0
 
 Clock = Callable[[], float]
@@ -102,7 +102,7 @@ class RunsOwner:
         self._member = f"{CLOSING_GROUP}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         self._judged_at_s: dict[str, float] = {}
         self._failures: dict[str, int] = {}
-        self._look_at_s = clock()
+        self._ticks = 0
         self._logger = get_logger("aggregator")
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -152,9 +152,9 @@ class RunsOwner:
                 await self._closer.fail(run_id, f"the run could not be judged: {type(error).__name__}: {error}")
 
     async def _look_after(self, unjudged: frozenset[str]) -> None:
-        if self._clock() < self._look_at_s:
+        self._ticks += 1
+        if self._ticks % TICKS_PER_LOOK:
             return
-        self._look_at_s = self._clock() + LOOK_S
         try:
             await self._lost.look_after(unjudged)
         except OwnershipLost as error:

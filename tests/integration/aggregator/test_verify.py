@@ -134,7 +134,7 @@ async def test_kills_at_random_instants_leave_tables_that_equal_a_rebuild(world:
                 lines = lines_of(stream.records)
                 at = 0
                 while at < len(lines):
-                    size = rng.randint(1, 40)
+                    size = rng.randint(5, 80)
                     await world.publish_lines(stream, lines[at : at + size])
                     if rng.random() < 0.2:
                         await world.publish_lines(stream, lines[at : at + size])
