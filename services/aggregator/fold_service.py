@@ -27,7 +27,7 @@ from schemas.topics import OUTCOMES, dead_letter_topic
 from services.aggregator import store
 from services.aggregator.decoding import OutcomeDecoder, Undecodable
 from services.aggregator.errors import TooManyUndecodable
-from services.aggregator.fold import PartitionFold
+from services.aggregator.fold import PartitionFold, by_worker
 from services.aggregator.progress import Key
 
 PROJECTION = "aggregator-outcomes"
@@ -146,8 +146,9 @@ class PartitionReader:
         if self._run_ids is not None:
             kept = [place for place, record in enumerate(records) if record.run in self._run_ids]
             records, offsets = [records[place] for place in kept], [offsets[place] for place in kept]
-        await self._adopt(state.fold, state.fold.unknown(records))
-        state.fold.fold(records, offsets)
+        groups = by_worker(records, offsets)
+        await self._adopt(state.fold, state.fold.unknown(groups))
+        state.fold.fold(groups)
         state.offset = batch.next_offset
         state.letters += decoded.undecodable
         state.bad_in_a_row = 0 if records else state.bad_in_a_row + len(decoded.undecodable)
