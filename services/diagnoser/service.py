@@ -21,6 +21,7 @@ from schemas.base import derived_id
 from schemas.breaches import BREACH_RECORDS, BreachRecord, SlaBreached
 from schemas.codec import decode_line
 from schemas.diagnosis import DiagnosisReady
+from schemas.sla import parse_sla
 from schemas.summary import SUMMARY_RECORDS, OutcomeRange, RunSummary
 from schemas.topics import BREACHES, DIAGNOSES, OUTCOMES, SUMMARIES
 from services.diagnoser.diagnosing import diagnose
@@ -100,7 +101,8 @@ class DiagnoserService:
             known = await has_diagnosis(conn, diagnosis_id)
         if known or subject.over:
             return None
-        judged = Judged(breached=(breach.expression,), has_sla=True)
+        slow = parse_sla(breach.expression).unit != "ratio"
+        judged = Judged(breached=(breach.expression,), has_sla=True, slow=slow)
         ranges = await self._so_far(subject)
         facts = await read_facts(self._platform.log, subject.run_id, subject.load, ranges, judged, breach.window)
         if not facts.enough:
