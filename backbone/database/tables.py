@@ -10,9 +10,9 @@ import sqlalchemy as sa
 metadata = sa.MetaData()
 
 RUN_ID = sa.String(32)
-# MySQL caps a plain BLOB at 64 KB and a plain TEXT likewise
+# MySQL caps a plain BLOB at 64 KB and a plain TEXT likewise; PostgreSQL caps neither and takes no length
 LARGE_BYTES = sa.LargeBinary(length=2**24 - 1)
-LARGE_TEXT = sa.Text(length=2**24 - 1)
+LARGE_TEXT = sa.Text(length=2**24 - 1).with_variant(sa.Text(), "postgresql")
 
 runs = sa.Table(
     "runs",

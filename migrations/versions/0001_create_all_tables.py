@@ -12,6 +12,8 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
+LARGE_TEXT = sa.Text(length=16777215).with_variant(sa.Text(), "postgresql")
+
 
 def upgrade() -> None:
     op.create_table(
@@ -22,7 +24,7 @@ def upgrade() -> None:
         sa.Column("created_at_us", sa.BigInteger(), nullable=False),
         sa.Column("cause", sa.String(length=40), nullable=False),
         sa.Column("confidence", sa.Double(), nullable=True),
-        sa.Column("summary", sa.Text(length=16777215), nullable=False),
+        sa.Column("summary", LARGE_TEXT, nullable=False),
         sa.Column("record", sa.JSON(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
         comment="written by the diagnoser",
@@ -144,7 +146,7 @@ def upgrade() -> None:
         sa.Column("scenario", sa.JSON(), nullable=False),
         sa.Column("accepted", sa.JSON(), nullable=True),
         sa.Column("result", sa.JSON(), nullable=True),
-        sa.Column("failure", sa.Text(length=16777215), nullable=True),
+        sa.Column("failure", LARGE_TEXT, nullable=True),
         sa.PrimaryKeyConstraint("run_id"),
         comment="written by the aggregator",
     )
