@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
@@ -16,6 +17,12 @@ ENV_PREFIX = "QUERYSCOPE_"
 LOG_FILE = "log.db"
 DATABASE_FILE = "queryscope.db"
 SEARCH_FILE = "search.db"
+URL_SCHEMES: Mapping[str, tuple[tuple[str, ...], str]] = {
+    "log_url": (("sqlite", "kafka"), "sqlite:////path/file.db or kafka://host:9092"),
+    "database_url": (("sqlite",), "sqlite:////path/file.db"),
+    "search_url": (("sqlite",), "sqlite:////path/file.db"),
+}
+"""By field: the schemes that an adapter exists for, and what to write."""
 
 
 def _default_data_dir() -> Path:
@@ -76,11 +83,11 @@ class Settings(BaseSettings):
     def _check_urls(self) -> Self:
         for field in ("log_url", "database_url", "search_url"):
             url = str(getattr(self, field))
-            if urlsplit(url).scheme != "sqlite":
-                raise ValueError(
-                    f"{ENV_PREFIX}{field.upper()}: '{url}' is not supported: write sqlite:////path/file.db"
-                )
-            sqlite_path(url)
+            schemes, example = URL_SCHEMES[field]
+            if urlsplit(url).scheme not in schemes:
+                raise ValueError(f"{ENV_PREFIX}{field.upper()}: '{url}' is not supported: write {example}")
+            if urlsplit(url).scheme == "sqlite":
+                sqlite_path(url)
         if len({self.log_url, self.database_url, self.search_url}) < 3:
             raise ValueError("log, database and search need a file of their own each")
         return self
