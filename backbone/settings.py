@@ -18,7 +18,7 @@ LOG_FILE = "log.db"
 DATABASE_FILE = "queryscope.db"
 SEARCH_FILE = "search.db"
 URL_SCHEMES: Mapping[str, tuple[tuple[str, ...], str]] = {
-    "log_url": (("sqlite",), "sqlite:////path/file.db"),
+    "log_url": (("sqlite", "kafka"), "sqlite:////path/file.db or kafka://host:9092"),
     "database_url": (
         ("sqlite", "postgresql", "mysql", "mariadb"),
         "sqlite:////path/file.db, postgresql://user@host/database or mysql://user@host/database",

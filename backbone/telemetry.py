@@ -25,6 +25,17 @@ MetricName = Literal[
     # Gauge, records, by projection and topic: records of owned partitions that are not processed yet.
     # Growing: add a process of the service, or see why its handler is slow.
     "queryscope_consumer_lag",
+    # Counter, requests, by method, route and status: what the API answered.
+    # 5xx growing: a store is away or full; /readyz names it.
+    "queryscope_http_requests_total",
+    # Histogram, by route: time to the first byte of the API's answer.
+    # Growing: the database is busy, or load and API share too few cores.
+    "queryscope_http_first_byte_seconds",
+    # Gauge, streams: live streams that are open now.
+    "queryscope_http_live_streams",
+    # Counter, runs: runs that were asked for through this API.
+    # Growing while none starts: no runner is up.
+    "queryscope_runs_requested_total",
 ]
 
 

@@ -9,9 +9,9 @@ FrontDoorError
 from pydantic import ValidationError
 
 from backbone.database.errors import DatabaseError
-from backbone.errors import SettingsError
-from backbone.guard import TargetNotAllowed
+from backbone.errors import BackboneError, SettingsError, TargetNotAllowed
 from backbone.log.errors import LogError
+from backbone.search.errors import SearchError
 from queryscope import exits
 
 
@@ -57,6 +57,6 @@ def as_front_door_error(error: BaseException, *, during_run: bool = False) -> Fr
         return error
     if isinstance(error, SettingsError | TargetNotAllowed | ValidationError):
         return ConfigurationError(first_line(error))
-    if isinstance(error, LogError | DatabaseError):
+    if isinstance(error, LogError | DatabaseError | SearchError | BackboneError):
         return (OurFailure if during_run else ConfigurationError)(first_line(error))
     return None

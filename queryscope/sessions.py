@@ -10,10 +10,11 @@ from typing import Protocol
 import uuid_utils
 
 from backbone import views
+from backbone.guard import TargetPolicy, check_target
 from backbone.platform import Platform, open_platform
 from backbone.settings import Settings
 from queryscope.composition import ServiceGroup, running
-from queryscope.errors import NotFound, OurFailure
+from queryscope.errors import ConfigurationError, NotFound, OurFailure
 from schemas.codec import encode_line
 from schemas.lifecycle import RunCancelRequested, RunRequested
 from schemas.results import RunResult
@@ -70,6 +71,7 @@ class EmbeddedSession:
         self._runs: dict[str, asyncio.Task[None]] = {}
 
     async def start(self, order: RunOrder) -> str:
+        await self._check(order)
         request = RunRequested(
             id=new_run_id(),
             run_id=new_run_id(),
@@ -104,6 +106,17 @@ class EmbeddedSession:
 
     async def cancel(self, run_id: str) -> None:
         await self._append(RunCancelRequested(id=new_run_id(), run_id=run_id, at=now_us()))
+
+    async def _check(self, order: RunOrder) -> None:
+        """Refuses before anything is on the log what no runner could take."""
+        await check_target(order.scenario.target, TargetPolicy.operator(order.allow_targets))
+        if order.baseline_run_id is None:
+            return
+        async with self._platform.database.read() as conn:
+            baseline = await views.run_result(conn, order.baseline_run_id)
+        if baseline is None or baseline.verdict is None:
+            state = "no such run" if baseline is None else f"it is {baseline.status}"
+            raise ConfigurationError(f"baseline {order.baseline_run_id} cannot be compared with: {state}")
 
     async def close(self) -> None:
         """Ends runs that are still on."""

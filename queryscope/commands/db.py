@@ -4,8 +4,8 @@ import asyncio
 
 import click
 
-from backbone.settings import load_settings
 from queryscope import exits
+from queryscope.commands.common import command_settings
 
 
 @click.group()
@@ -18,7 +18,7 @@ def upgrade() -> int:
     """Bring the schema to this version; what is up to date stays untouched."""
     from backbone.database.migrate import upgrade as bring_up
 
-    settings = load_settings()
+    settings = command_settings()
     asyncio.run(bring_up(settings.database_url))
     click.echo("the schema is up to date")
     return exits.DONE

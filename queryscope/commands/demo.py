@@ -7,7 +7,8 @@ import sys
 import click
 
 from queryscope import exits
-from queryscope.commands.run import as_json_text, run_in
+from queryscope.commands.common import as_json_text, stdout_console
+from queryscope.commands.run import run_in
 from queryscope.demo import FAULTS, Stage, Story, play, stage
 from queryscope.sessions import RunOrder
 from schemas.results import RunResult
@@ -66,11 +67,9 @@ def _taken(port: int) -> bool:
 
 
 def _tell(story: Story) -> None:
-    from rich.console import Console
-
     from queryscope.render.result import print_result
 
-    console = Console(highlight=False)
+    console = stdout_console()
     print_result(console, story.baseline, title="baseline")
     console.print()
     print_result(console, story.faulty, title="with a fault")

@@ -4,9 +4,8 @@ import asyncio
 
 import click
 
-from backbone.settings import load_settings
 from queryscope import exits
-from queryscope.commands.run import as_json_text
+from queryscope.commands.common import as_json_text, command_settings
 
 
 @click.command()
@@ -15,7 +14,7 @@ def doctor(as_json: bool) -> int:
     """Check the settings and every component. Exit 0 healthy, 1 not."""
     from backbone.doctor import examine
 
-    checks = asyncio.run(examine(load_settings()))
+    checks = asyncio.run(examine(command_settings()))
     if as_json:
         click.echo(as_json_text([each.model_dump(mode="json") for each in checks]))
     else:

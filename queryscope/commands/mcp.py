@@ -8,8 +8,9 @@ from collections.abc import AsyncIterator
 import click
 
 from backbone.platform import open_platform
-from backbone.settings import Settings, load_settings
+from backbone.settings import Settings
 from queryscope import exits
+from queryscope.commands.common import service_settings
 from queryscope.composition import STANDING, ServiceGroup, make_service
 from queryscope.servers import find_server
 
@@ -20,10 +21,7 @@ from queryscope.servers import find_server
 @click.option("--port", default=8421, show_default=True, type=click.IntRange(0, 65535), help="Port with --http.")
 def mcp(http: bool, host: str, port: int) -> int:
     """Serve agents over MCP: run_benchmark and query_runs. Without a server it runs all services itself."""
-    from backbone.telemetry import configure_logging
-
-    settings = load_settings()
-    configure_logging(json=True, level=settings.log_level)
+    settings = service_settings()
 
     async def main() -> None:
         from services.mcp.service import serve_http, serve_stdio

@@ -1,7 +1,6 @@
 """Owns `queryscope run`: options to scenario, run followed, result printed, exit code. It must not make load itself."""
 
 import asyncio
-import json
 import signal
 import sys
 from pathlib import Path
@@ -9,8 +8,9 @@ from pathlib import Path
 import click
 from pydantic import ValidationError
 
-from backbone.settings import Settings, load_settings
+from backbone.settings import Settings
 from queryscope import exits
+from queryscope.commands.common import command_settings, stdout_console
 from queryscope.errors import ConfigurationError, FrontDoorError, OurFailure, as_front_door_error, first_line
 from queryscope.scenarios import is_file_argument, read_scenario
 from queryscope.sessions import RunOrder, Session, embedded_session, follow
@@ -47,7 +47,7 @@ def run(target: str, as_json: bool, quiet: bool, no_diagnose: bool, baseline: st
     Without any load option: 10 connections for 10 s. Exit codes: 0 pass, 99 SLA breached, 98 invalid, 97 the target
     never answered, 96 our own part failed, 104 bad configuration, 105 stopped, 2 usage.
     """
-    settings = load_settings()
+    settings = command_settings()
     allow = options.pop("allow")
     assert isinstance(allow, tuple)
     scenario = scenario_from(target, options)
@@ -62,11 +62,9 @@ def print_outcome(result: RunResult, *, as_json: bool) -> None:
     if as_json:
         click.echo(result.model_dump_json())
     else:
-        from rich.console import Console
-
         from queryscope.render.result import print_result
 
-        print_result(Console(highlight=False), result)
+        print_result(stdout_console(), result)
     if exits.of_result(result) == exits.TARGET_DEAD:
         kinds = ", ".join(result.metrics.by_error) or "no answer"
         click.echo(
@@ -152,7 +150,7 @@ def run_to_end(settings: Settings, order: RunOrder, *, quiet: bool, as_json: boo
 
     from queryscope.servers import choose_server
 
-    server = choose_server(settings, order.scenario)
+    server = choose_server(settings, order.scenario, allow_targets=order.allow_targets)
 
     async def main() -> RunResult:
         if server is not None:
@@ -206,8 +204,3 @@ async def run_in(
     finally:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.remove_signal_handler(number)
-
-
-def as_json_text(value: object) -> str:
-    """Compact JSON for stdout."""
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)

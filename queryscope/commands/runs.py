@@ -8,12 +8,13 @@ import click
 
 from backbone import views
 from backbone.platform import Platform, open_platform
-from backbone.settings import load_settings
 from queryscope import exits
-from queryscope.commands.run import as_json_text, print_outcome
+from queryscope.commands.common import as_json_text, command_settings, stdout_console
+from queryscope.commands.run import print_outcome
 from queryscope.errors import NotFound
 from queryscope.remote import ServerSession, server_session
 from queryscope.servers import find_server
+from queryscope.settling import settle
 from schemas.diagnosis import DiagnosisReady
 from schemas.results import RunResult
 
@@ -21,10 +22,11 @@ T = TypeVar("T")
 
 
 def on_platform(work: Callable[[Platform], Awaitable[T]]) -> T:
-    """Opens the platform of this data directory, runs `work` on it, closes it."""
+    """Opens the platform of this data directory, settles what others left there, runs `work` on it, closes it."""
 
     async def main() -> T:
-        async with open_platform(load_settings()) as platform:
+        async with open_platform(command_settings()) as platform:
+            await settle(platform)
             return await work(platform)
 
     return asyncio.run(main())
@@ -64,16 +66,14 @@ def runs(limit: int, name: str | None, as_json: bool) -> int:
         async with platform.database.read() as conn:
             return (await views.list_runs(conn, limit=limit, name=name))[0]
 
-    url = load_settings().url
+    url = command_settings().url
     found = on_server(url, lambda session: session.runs(limit=limit, name=name)) if url else on_platform(listed)
     if as_json:
         click.echo(as_json_text([each.model_dump(mode="json") for each in found]))
         return exits.DONE
-    from rich.console import Console
-
     from queryscope.render.result import runs_table
 
-    console = Console(highlight=False)
+    console = stdout_console()
     if found:
         console.print(runs_table(found))
     else:
@@ -86,7 +86,7 @@ def runs(limit: int, name: str | None, as_json: bool) -> int:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 def show(run_id: str, as_json: bool) -> int:
     """Show one run. RUN may be the end of its id."""
-    url = load_settings().url
+    url = command_settings().url
     if url:
         result = on_server(url, lambda session: session.result(run_id))
     else:
@@ -102,7 +102,7 @@ def show(run_id: str, as_json: bool) -> int:
 @click.argument("run_id", metavar="RUN")
 def cancel(run_id: str) -> int:
     """Stop a run that is on: it drains within 2 s and is recorded as cancelled."""
-    url = find_server(load_settings())
+    url = find_server(command_settings())
     if url:
         on_server(url, lambda session: session.cancel(run_id))
         return exits.DONE

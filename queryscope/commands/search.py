@@ -5,7 +5,7 @@ import click
 from backbone.platform import Platform
 from backbone.search.port import SearchHit
 from queryscope import exits
-from queryscope.commands.run import as_json_text
+from queryscope.commands.common import as_json_text
 from queryscope.commands.runs import on_platform
 
 

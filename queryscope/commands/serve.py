@@ -9,8 +9,9 @@ from collections.abc import Iterator
 import click
 
 from backbone.platform import open_platform
-from backbone.settings import Settings, load_settings
+from backbone.settings import Settings
 from queryscope import exits
+from queryscope.commands.common import service_settings
 from queryscope.composition import STANDING, Service, ServiceGroup, make_service
 from queryscope.servers import address_file
 
@@ -23,10 +24,7 @@ def serve(host: str, port: int, only_api: bool) -> int:
     """Serve the API and the page until SIGTERM or Ctrl-C."""
     import uvloop
 
-    from backbone.telemetry import configure_logging
-
-    settings = load_settings()
-    configure_logging(json=True, level=settings.log_level)
+    settings = service_settings()
     uvloop.run(_serve(settings, host, port, () if only_api else STANDING))
     return exits.DONE
 

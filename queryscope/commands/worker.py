@@ -6,8 +6,8 @@ import signal
 import click
 
 from backbone.platform import open_platform
-from backbone.settings import load_settings
 from queryscope import exits
+from queryscope.commands.common import service_settings
 from queryscope.composition import STANDING, running
 
 
@@ -17,10 +17,7 @@ def worker(service: str) -> int:
     """Run one SERVICE alone until SIGTERM or Ctrl-C; it finishes what it holds and gives its partitions back."""
     import uvloop
 
-    from backbone.telemetry import configure_logging
-
-    settings = load_settings()
-    configure_logging(json=True, level=settings.log_level)
+    settings = service_settings()
 
     async def main() -> None:
         asked_to_stop = asyncio.Event()

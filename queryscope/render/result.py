@@ -18,6 +18,9 @@ VERDICT_STYLES = {
     "lost": "bold red",
 }
 SLA_STYLES = {"pass": "green", "breach": "red", "not_enough_data": "yellow"}
+SHORT_ID = 12
+"""So much of the end of a run id is shown in a table; every command takes the end of an id."""
+
 CHANGE_STYLES = {"worse": "red", "better": "green", "same": "dim", "not_enough_data": "yellow"}
 
 
@@ -121,7 +124,7 @@ def runs_table(results: Iterable[RunResult]) -> Table:
         d = each.metrics.scheduled_latency_ms if each.load.intended_rps else each.metrics.latency_ms
         top = each.diagnosis.causes[0].cause if each.diagnosis is not None and each.diagnosis.causes else ""
         table.add_row(
-            each.run_id,
+            each.run_id[-SHORT_ID:],
             escape(each.name),
             (each.started_at or "")[:19].replace("T", " "),
             Text(verdict, style=VERDICT_STYLES.get(verdict, "")),

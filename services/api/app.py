@@ -13,6 +13,7 @@ from services.api.headers import SecurityHeadersMiddleware
 from services.api.health import health_router
 from services.api.metrics import MetricsMiddleware
 from services.api.origin import OriginMiddleware
+from services.api.outcomes import outcomes_router
 from services.api.page import page_router, static_dir
 from services.api.problems import add_problem_handlers
 from services.api.runs import runs_router
@@ -37,7 +38,7 @@ def create_app(platform: Platform, *, stopping: asyncio.Event | None = None, pag
     app.add_middleware(OriginMiddleware)  # the last one added is the outermost
     app.add_middleware(SecurityHeadersMiddleware)
     app.add_middleware(MetricsMiddleware, metrics=platform.metrics)
-    for router in (runs_router(), stream_router(), finding_router(), health_router()):
+    for router in (runs_router(), stream_router(), outcomes_router(), finding_router(), health_router()):
         app.include_router(router)
     app.include_router(page_router(page or static_dir()))
     return app

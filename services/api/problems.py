@@ -91,11 +91,13 @@ async def _on_http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     path = request.url.path
     texts = {
+        400: "the body cannot be read as JSON",
         404: f"there is nothing at {path}: /openapi.json lists what there is",
         405: f"{request.method} is not possible at {path}",
     }
     detail = texts.get(error.status_code, str(error.detail))
-    return _response(error.status_code, "about:blank", detail, path, {}, **dict(error.headers or {}))
+    type_ = "malformed-request" if error.status_code == 400 else "about:blank"
+    return _response(error.status_code, type_, detail, path, {}, **dict(error.headers or {}))
 
 
 async def _on_target(request: Request, error: Exception) -> JSONResponse:

@@ -53,6 +53,11 @@ class WorkerProcess:
         """Tells the worker; a worker that is gone hears nothing."""
         self._write(to_line(command))
 
+    def hang_up(self) -> None:
+        """Closes the worker's stdin: it dies at once."""
+        assert self._process.stdin is not None  # asked for when it was started
+        self._process.stdin.close()
+
     async def next_report(self) -> Report:
         """The worker's next line. Raises WorkerDied when it has ended, or says that it could not do its part."""
         assert self._process.stdout is not None  # asked for when it was started

@@ -50,7 +50,7 @@ def test_a_relative_data_directory_is_made_absolute(monkeypatch: pytest.MonkeyPa
     ("given", "told"),
     [
         ({"partitions": 0}, "QUERYSCOPE_PARTITIONS: Input should be greater than or equal to 1"),
-        ({"log_url": "kafka://localhost:9092"}, "QUERYSCOPE_LOG_URL: 'kafka://localhost:9092' is not supported"),
+        ({"log_url": "amqp://localhost:5672"}, "QUERYSCOPE_LOG_URL: 'amqp://localhost:5672' is not supported"),
         ({"database_url": "sqlite:///"}, "'sqlite:///' names no file"),
         ({"database_url": "oracle://ada:secret@db/x"}, "QUERYSCOPE_DATABASE_URL: 'oracle://ada:***@db/x' is not"),
         ({"search_url": "postgresql://db/x"}, "write sqlite:////path/file.db or https://host:9200"),

@@ -1,0 +1,37 @@
+"""Owns what every command does first and how it prints JSON. It must not know any command."""
+
+import json
+import sys
+
+from rich.console import Console
+
+from backbone.settings import Settings, load_settings, origin_of
+from backbone.telemetry import configure_logging
+
+PIPE_WIDTH = 160
+"""Columns of a table on a standard output that is no terminal."""
+
+
+def command_settings() -> Settings:
+    """The settings of a command that people read: log lines only from errors on, unless they ask for more."""
+    settings = load_settings()
+    asked = origin_of(settings, "log_level") != "default"
+    configure_logging(json=False, level=settings.log_level if asked else "error")
+    return settings
+
+
+def service_settings() -> Settings:
+    """The settings of a command that serves: log lines as JSON on stderr."""
+    settings = load_settings()
+    configure_logging(json=True, level=settings.log_level)
+    return settings
+
+
+def stdout_console() -> Console:
+    """For tables on standard output; a pipe gets them whole."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
+
+
+def as_json_text(value: object) -> str:
+    """Compact JSON for stdout."""
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)

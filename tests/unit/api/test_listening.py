@@ -1,0 +1,23 @@
+"""Owns the proof of where a server may listen. It must not serve anything."""
+
+import pytest
+
+from backbone.errors import SettingsError
+from backbone.http_server import bind_loopback, url_of
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.1", "::", "example.com", ""])
+def test_it_listens_on_this_machine_only(host: str) -> None:
+    with pytest.raises(SettingsError) as info:
+        bind_loopback(host, 0)
+
+    assert "127.0.0.1" in str(info.value)
+    assert "\n" not in str(info.value)
+
+
+def test_two_cannot_listen_on_one_port_and_the_second_is_told_what_to_do() -> None:
+    with bind_loopback("127.0.0.1", 0) as first:
+        port = first.getsockname()[1]
+        assert url_of(first) == f"http://127.0.0.1:{port}"
+        with pytest.raises(SettingsError, match=f"^port {port} of localhost is in use: choose another with --port$"):
+            bind_loopback("localhost", port)
