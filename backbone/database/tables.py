@@ -6,13 +6,14 @@ One service writes each table: the comment on it says which.
 """
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import mysql
 
 metadata = sa.MetaData()
 
 RUN_ID = sa.String(32)
-# MySQL caps a plain BLOB at 64 KB and a plain TEXT likewise; PostgreSQL caps neither and takes no length
-LARGE_BYTES = sa.LargeBinary(length=2**24 - 1)
-LARGE_TEXT = sa.Text(length=2**24 - 1).with_variant(sa.Text(), "postgresql")
+# MySQL caps a plain BLOB at 64 KB and a plain TEXT likewise
+LARGE_BYTES = sa.LargeBinary().with_variant(mysql.MEDIUMBLOB(), "mysql", "mariadb")
+LARGE_TEXT = sa.Text().with_variant(mysql.MEDIUMTEXT(), "mysql", "mariadb")
 
 runs = sa.Table(
     "runs",

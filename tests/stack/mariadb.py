@@ -11,7 +11,9 @@ from tests.stack.daemon import Daemon, as_nobody, free_ports
 
 INSTALL_S = 120
 USER = "queryscope"
-SETUP = f"""CREATE DATABASE queryscope CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
+# the privileges are flushed first, since the bootstrap begins without any
+SETUP = f"""FLUSH PRIVILEGES;
+CREATE DATABASE queryscope CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 CREATE USER '{USER}'@'127.0.0.1';
 GRANT ALL ON *.* TO '{USER}'@'127.0.0.1';
 """
