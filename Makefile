@@ -10,7 +10,7 @@ PAGE := services/api/static/index.html
 PAGE_SOURCES := $(shell find dashboard -name node_modules -prune -o -type f ! -name '*.tsbuildinfo' -print 2>/dev/null)
 # A page that is gone (git clean) means installing again, though no source is newer.
 INPUTS := pyproject.toml constraints.txt hatch_build.py $(PAGE_SOURCES) $(if $(wildcard $(PAGE)),,FORCE)
-# --no-compile: most of what is installed is never imported; the rest is compiled when it first is.
+#: most of what is installed is never imported; the rest is compiled when it first is.
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help install demo lint check test benchmark chaos FORCE
@@ -55,9 +55,9 @@ $(BIN)/python:
 	$(PYTHON) -m venv .venv
 
 .venv/.installed: $(INPUTS) | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --no-compile -c constraints.txt -e .
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e .
 	@touch $@
 
 .venv/.installed-test: $(INPUTS) | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --no-compile -c constraints.txt -e '.[test]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[test]'
 	@touch .venv/.installed $@
