@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from backbone.database.engine import Database
-from backbone.database.tables import outcome_partials, run_timeline, worker_marks
+from backbone.database.tables import outcome_partials, run_timeline, sla_results, worker_marks
 from backbone.database.upsert import Row, insert_missing, upsert
 
 RUN = "0" * 32
@@ -103,3 +103,13 @@ async def test_a_json_value_comes_back_as_it_was(database: Database, value: obje
     async with database.write() as conn:
         await upsert(conn, worker_marks, [mark(0, value)])
     assert await marks(database) == {0: value}
+
+
+async def test_a_text_that_no_column_can_hold_is_made_to_fit_alike(database: Database) -> None:
+    row = {"run_id": RUN, "sla_index": 0, "metric": "p95", "status": "pass", "unit": "ms", "lower_bound": False}
+    async with database.write() as conn:
+        await upsert(conn, sla_results, [{**row, "expression": "é" * 600, "note": "a\0b"}])
+    async with database.read() as conn:
+        found = (await conn.execute(sa.select(sla_results))).one()
+        assert (await conn.execute(sa.select(sla_results).where(sla_results.c.note == "a\0b"))).first() is not None
+    assert (found.expression, found.note) == ("é" * 500, "a\ufffdb")
