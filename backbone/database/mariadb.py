@@ -1,5 +1,6 @@
 """Owns how MariaDB and MySQL are connected to, how transactions begin, what errors mean. It must not know tables."""
 
+import logging
 from contextlib import AbstractContextManager
 
 import asyncmy.errors
@@ -32,6 +33,7 @@ class MariadbAdapter:
     def __init__(self, url: str) -> None:
         self._url = parse_url(url, "mysql+asyncmy").update_query_dict({"charset": "utf8mb4"})
         self._faults = ServerFaults(self._url, _classify, (asyncmy.errors.Error,))
+        logging.getLogger("asyncmy").setLevel(logging.ERROR)  # it repeats the server's notes as warnings
 
     def reader(self) -> AsyncEngine:
         engine = self._engine(READERS, "REPEATABLE READ")
