@@ -15,6 +15,7 @@ from backbone.database.tables import run_events
 from backbone.log.errors import LogUnavailable
 from backbone.log.opening import open_log
 from backbone.log.port import Log
+from backbone.waiting import pause
 from tests.stack.kafka import KafkaBroker
 
 WAIT_S = 90.0  # bounds a hang, asserts nothing
@@ -115,7 +116,7 @@ class Members:
 async def until(condition: Callable[[], Awaitable[bool]]) -> None:
     async with asyncio.timeout(WAIT_S):
         while not await condition():
-            await asyncio.sleep(POLL_S)
+            await pause(asyncio.Event(), POLL_S)
 
 
 async def numbers(database: Database) -> dict[str, list[int]]:
