@@ -4,7 +4,7 @@ Must not know the log, SLAs or targets. Every reason and warning is "id: what wa
 
 Evidence must last: a bad second is a hiccup; SUSTAINED_SECONDS bad seconds that are SUSTAINED_SHARE of the run are a
 finding. A second (of one worker) is
-    late      when the p99 of its dispatch delays is above LATE_US,
+    late      when the p99 of its dispatch delays is above LATE_US (above SLOW_US it is slow, which only warns),
     lagging   when the loop came later than LAGGING_US to a tick,
     busy      when the loop used BUSY_SHARE of the processor time it could have had.
 Open loop: load that was not delivered as intended voids the run. Closed loop: a saturated client only makes latency
@@ -18,7 +18,8 @@ from schemas.outcomes import WindowMark
 from schemas.results import EventCounts, Validity
 from schemas.scenario import DEFAULT_CONNECTION_LIMIT, Load
 
-LATE_US = 25_000
+SLOW_US = 10_000
+LATE_US = 50_000
 LAGGING_US = 100_000
 BUSY_SHARE = 0.95
 SUSTAINED_SECONDS = 3
@@ -36,6 +37,7 @@ class MarkTotals(msgspec.Struct):
     seconds: int = 0
     intended: int = 0
     started: int = 0
+    slow: int = 0
     late: int = 0
     lagging: int = 0
     busy: int = 0
@@ -52,6 +54,7 @@ class MarkTotals(msgspec.Struct):
         self.busy += mark.cpu_share > BUSY_SHARE
         self.loop_lag_max_us = max(self.loop_lag_max_us, mark.loop_lag_max_us)
         self.dispatch_delay_max_us = max(self.dispatch_delay_max_us, mark.dispatch_delay_p99_us)
+        self.slow += mark.dispatch_delay_p99_us > SLOW_US
         if mark.dispatch_delay_p99_us > LATE_US:
             self.late += 1
             self.late_in_flight_max = max(self.late_in_flight_max, mark.in_flight)
@@ -72,6 +75,10 @@ def judge_validity(load: Load, marks: MarkTotals, totals: Totals, events: EventC
     if load.open_loop:
         reasons += _undelivered(load.concurrency or DEFAULT_CONNECTION_LIMIT, marks)
     warnings = [_client_bound(marks)] if is_client_bound(marks) else []
+    if load.open_loop and marks.lasts(marks.slow) and not marks.lasts(marks.late):
+        warnings.append(
+            f"dispatch_delay: p99 of the start delay above {SLOW_US // 1000} ms in {marks.slow} of {marks.seconds} s"
+        )
     return Validity(valid=not reasons, reasons=tuple(reasons), warnings=tuple(warnings))
 
 

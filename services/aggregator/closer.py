@@ -121,20 +121,25 @@ class RunCloser:
         if row.accepted is None:
             return await self._advance_unaccepted(row)
         run = self._open[row.run_id]
+        if run.t0_us is None and not await self._never_started(snapshot):
+            return False  # RunStarted comes before the first outcome: it is about to be projected
         if snapshot.until >= run.next_window:
             await self._close(run, snapshot)
             return True
         if not snapshot.all_closed or not await self._runs_are_read(row.run_id):
             return False
-        if run.t0_us is None and all(worker.final for worker in snapshot.progress.values()):
-            return False  # RunStarted comes before the first outcome: it is about to be projected
         judgement = judge(run, snapshot.progress, snapshot.timeline, row.failure)
         await self._end(row, judgement)
         return True
 
+    async def _never_started(self, snapshot: Snapshot) -> bool:
+        """Whether the run was given up before its start was on the log: its seconds then count from its acceptance."""
+        fenced = any(worker.fenced for worker in snapshot.progress.values())
+        return fenced and snapshot.all_closed and await self._runs_are_read(snapshot.row.run_id)
+
     async def _advance_unaccepted(self, row: RunRow) -> bool:
         if row.logged and row.status == "lost":
-            await self._end_unmeasured(row, Ending("lost", "lost", None))
+            await self._end_unmeasured(row, Ending("lost", "lost", row.failure))
         elif row.failure is not None:
             await self._end_unmeasured(row, Ending("failed", "failed", row.failure))
         else:
@@ -197,7 +202,8 @@ class RunCloser:
         last = closable_until(expected, progress, last_windows)
         until = min(last, run.next_window + CHUNK_S - 1)
         if until < run.next_window:
-            rows = await timeline(conn, run_id, limit=MAX_TIMELINE_ROWS) if ended else []
+            compared = ended and row.accepted.baseline is not None
+            rows = await timeline(conn, run_id, limit=MAX_TIMELINE_ROWS) if compared else []
             return Snapshot(row, progress, until, [], {}, ended, rows)
         marks = await store.load_marks(conn, run_id, run.next_window, until)
         partials = await store.load_partials(conn, run_id, run.next_window, until)

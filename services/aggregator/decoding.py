@@ -76,8 +76,9 @@ class OutcomeDecoder:
             records = self._decoder.decode_lines(lines)
             if len(records) != count:
                 return self._line_by_line(lines, base_offset, start)
-            for record in records:
-                if type(record) is not FoldedOutcome:
+            kinds = list(map(type, records))
+            if kinds.count(FoldedOutcome) != count:
+                for record in records:
                     _check(record)
         except (msgspec.MsgspecError, UnicodeDecodeError, ValueError):
             return self._line_by_line(lines, base_offset, start)

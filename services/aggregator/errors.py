@@ -1,9 +1,9 @@
 """Owns the errors of the aggregator, split by who can act. It must not know any driver.
 
 AggregatorError
-├── PartialCorrupt      (operator) a stored partial cannot be read: rebuild the projections
+├── PartialCorrupt      (operator) a stored partial cannot be read: the tables have to be rebuilt
 ├── TooManyUndecodable  (operator) the fault is not in single records: stop rather than drain the topic into the bin
-└── RunUnknown          (caller) no such run, or it is not finished
+└── CannotReplay        (caller) no such run, or it is not one that can be judged anew
 """
 
 
@@ -12,12 +12,12 @@ class AggregatorError(Exception):
 
 
 class PartialCorrupt(AggregatorError):
-    """Rebuild the projections from the log."""
+    """Move the database file away: it is rebuilt from the log."""
 
 
 class TooManyUndecodable(AggregatorError):
     """Look at the dead-letter topic, mend the writer or the reader, then start again."""
 
 
-class RunUnknown(AggregatorError):
+class CannotReplay(AggregatorError):
     """No such run, or not one that can be judged."""

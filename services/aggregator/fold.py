@@ -6,6 +6,7 @@ repeated appends, on the time or on what else is in the partition.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
@@ -27,6 +28,14 @@ class FoldedMark:
     window: int
     mark: WindowMark
     missing_so_far: int
+
+
+class WorkerRecords(NamedTuple):
+    """Records of one worker in the order of the partition, and where they lie."""
+
+    key: Key
+    records: Sequence[FoldedRecord]
+    offsets: Sequence[int]
 
 
 @dataclass(slots=True)
@@ -56,28 +65,24 @@ class PartitionFold:
         self._touched: dict[tuple[Key, GroupKey], Totals] = {}
         self._marks: list[FoldedMark] = []
 
-    def unknown(self, records: Sequence[FoldedRecord]) -> set[Key]:
-        """Workers in these records that are not in memory: `adopt` what is stored of them before folding."""
-        runs = [record.run for record in records]
-        if runs and runs.count(runs[0]) == len(runs):
-            keys = {(runs[0], worker) for worker in {record.worker for record in records}}
-        else:
-            keys = {(record.run, record.worker) for record in records}
-        return {key for key in keys if key not in self.workers}
+    def unknown(self, groups: Iterable[WorkerRecords]) -> set[Key]:
+        """Workers of these records that are not in memory: `adopt` what is stored of them before folding."""
+        return {group.key for group in groups if group.key not in self.workers}
 
     def adopt(self, progress: WorkerProgress, open_windows: Iterable[tuple[GroupKey, Totals]] = ()) -> None:
         """Takes up a worker where its stored state left off."""
         self.workers[progress.key] = WorkerFold(progress, dict(open_windows))
 
-    def fold(self, records: Sequence[FoldedRecord], offsets: Sequence[int]) -> None:
-        """Folds records in the order of the partition."""
-        for key, part, places in _by_worker(records, offsets):
-            worker = self.workers.get(key)
+    def fold(self, groups: Iterable[WorkerRecords]) -> None:
+        """Folds each worker's records in the order of the partition; workers do not touch each other."""
+        for group in groups:
+            worker = self.workers.get(group.key)
             if worker is None:
-                worker = WorkerFold(WorkerProgress(*key, self.partition, places[0], places[0]))
-                self.workers[key] = worker
-            self._changed[key] = worker
-            self._fold_worker(worker, part, places)
+                first = group.offsets[0]
+                worker = WorkerFold(WorkerProgress(*group.key, self.partition, first, first))
+                self.workers[group.key] = worker
+            self._changed[group.key] = worker
+            self._fold_worker(worker, group.records, group.offsets)
 
     def take_changes(self) -> Changes:
         """What changed since the last call. Workers whose stream has ended are forgotten: nothing can change them."""
@@ -94,9 +99,10 @@ class PartitionFold:
     def _fold_worker(self, worker: WorkerFold, records: Sequence[FoldedRecord], offsets: Sequence[int]) -> None:
         progress = worker.progress
         was_closed, start = progress.closed, 0
-        for place, record in enumerate(records):
-            if type(record) is FoldedOutcome:
-                continue
+        kinds = list(map(type, records))
+        others = len(kinds) - kinds.count(FoldedOutcome)
+        for place in [at for at, kind in enumerate(kinds) if kind is not FoldedOutcome] if others else ():
+            record = records[place]
             self._fold_outcomes(worker, records[start:place])
             start = place + 1
             if isinstance(record, WindowMark):
@@ -149,22 +155,18 @@ class PartitionFold:
             progress.unacknowledged = mark.unacknowledged
 
 
-def _by_worker(
-    records: Sequence[FoldedRecord], offsets: Sequence[int]
-) -> Iterable[tuple[Key, Sequence[FoldedRecord], Sequence[int]]]:
+def by_worker(records: Sequence[FoldedRecord], offsets: Sequence[int]) -> list[WorkerRecords]:
     """The records of each worker in their order; a batch holds one worker's as a rule."""
     if not records:
-        return
+        return []
     key = (records[0].run, records[0].worker)
     runs = [record.run for record in records]
     workers = [record.worker for record in records]
     if runs.count(key[0]) == len(runs) and workers.count(key[1]) == len(workers):
-        yield key, records, offsets
-        return
+        return [WorkerRecords(key, records, offsets)]
     groups: dict[Key, tuple[list[FoldedRecord], list[int]]] = {}
     for record, offset in zip(records, offsets, strict=True):
         part, places = groups.setdefault((record.run, record.worker), ([], []))
         part.append(record)
         places.append(offset)
-    for key, (part, places) in groups.items():
-        yield key, part, places
+    return [WorkerRecords(key, part, places) for key, (part, places) in groups.items()]

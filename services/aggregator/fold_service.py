@@ -12,7 +12,6 @@ import uuid
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
-import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from backbone.consumer import OUTAGES, Stores
@@ -20,6 +19,7 @@ from backbone.database.errors import ForeignIncarnation, OwnershipLost
 from backbone.database.offsets import advance_offset, load_offset
 from backbone.log.errors import LogError, OffsetOutOfRange
 from backbone.log.port import Batch
+from backbone.telemetry import MetricName, get_logger
 from backbone.waiting import backoff_s, pause
 from schemas.codec import encode_line
 from schemas.dead_letters import dead_letter
@@ -27,7 +27,7 @@ from schemas.topics import OUTCOMES, dead_letter_topic
 from services.aggregator import store
 from services.aggregator.decoding import OutcomeDecoder, Undecodable
 from services.aggregator.errors import TooManyUndecodable
-from services.aggregator.fold import PartitionFold
+from services.aggregator.fold import PartitionFold, by_worker
 from services.aggregator.progress import Key
 
 PROJECTION = "aggregator-outcomes"
@@ -64,6 +64,7 @@ class PartitionReader:
     ) -> None:
         self._log = stores.log
         self._database = stores.database
+        self._metrics = stores.metrics
         self._partition = partition
         self._clock = clock
         self._bury = bury
@@ -120,7 +121,9 @@ class PartitionReader:
                 conn, PROJECTION, OUTCOMES, self._partition,
                 expected=first, next=state.offset, incarnation=incarnation,
             )  # fmt: skip
-        return state.offset - first
+        done = state.offset - first
+        self._metrics.add("queryscope_consumer_records_total", done, projection=PROJECTION, topic=OUTCOMES)
+        return done
 
     async def _read(self, offset: int) -> Sequence[Batch]:
         try:
@@ -133,7 +136,7 @@ class PartitionReader:
         if batches and batches[0].base_offset > offset:
             raise ForeignIncarnation(
                 f"outcomes {offset} to {batches[0].base_offset - 1} of partition {self._partition} are gone from the "
-                "log before they were read: run 'queryscope rebuild'"
+                "log before they were read: move the database file away and it is rebuilt from the log"
             )
         return batches
 
@@ -143,8 +146,9 @@ class PartitionReader:
         if self._run_ids is not None:
             kept = [place for place, record in enumerate(records) if record.run in self._run_ids]
             records, offsets = [records[place] for place in kept], [offsets[place] for place in kept]
-        await self._adopt(state.fold, state.fold.unknown(records))
-        state.fold.fold(records, offsets)
+        groups = by_worker(records, offsets)
+        await self._adopt(state.fold, state.fold.unknown(groups))
+        state.fold.fold(groups)
         state.offset = batch.next_offset
         state.letters += decoded.undecodable
         state.bad_in_a_row = 0 if records else state.bad_in_a_row + len(decoded.undecodable)
@@ -176,6 +180,8 @@ class PartitionReader:
             for bad in letters
         ]
         await self._log.append(dead_letter_topic(OUTCOMES), self._partition, b"\n".join(lines), len(lines))
+        name: MetricName = "queryscope_consumer_dead_letters_total"
+        self._metrics.add(name, len(lines), projection=PROJECTION, topic=OUTCOMES)
 
 
 class OutcomeFolder:
@@ -186,7 +192,7 @@ class OutcomeFolder:
         self._clock = clock
         self._member = f"{PROJECTION}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         self._readers: dict[int, PartitionReader] = {}
-        self._logger = structlog.get_logger("aggregator")
+        self._logger = get_logger("aggregator")
 
     async def run(self, stop: asyncio.Event) -> None:
         """Folds until `stop` is set. Raises ForeignIncarnation, TooManyUndecodable, or what is our own error."""
@@ -212,7 +218,7 @@ class OutcomeFolder:
         """One step of every owned partition that has something to read."""
         self._readers = {partition: reader for partition, reader in self._readers.items() if partition in owned}
         ends = await self._stores.log.ends(OUTCOMES)
-        folded = 0
+        folded = lag = 0
         for partition in sorted(owned):
             reader = self._readers.get(partition)
             if reader is None:
@@ -220,8 +226,12 @@ class OutcomeFolder:
             if stop.is_set():
                 break
             try:
-                if await reader.position() != ends[partition]:
+                position = await reader.position()
+                if position != ends[partition]:
+                    lag += ends[partition] - position
                     folded += await reader.step()
             except OwnershipLost as error:
                 self._logger.info("partition is somebody else's", partition=partition, detail=str(error))
+        lag = max(lag - folded, 0)
+        self._stores.metrics.set("queryscope_consumer_lag", lag, projection=PROJECTION, topic=OUTCOMES)
         return folded

@@ -14,12 +14,12 @@ from pathlib import Path
 
 import msgspec
 import sqlalchemy as sa
-import structlog
 
 from backbone.consumer import Stores
 from backbone.database import tables as t
 from backbone.database.offsets import load_offset
 from backbone.runlock import RunLock
+from backbone.telemetry import get_logger
 from schemas.lifecycle import RunAccepted
 from schemas.outcomes import WorkerFence
 from schemas.topics import OUTCOMES, RUNS, partition_of
@@ -90,7 +90,7 @@ class LostRuns:
         self._wall_clock = wall_clock
         self._silence = SilenceWatch()
         self._fenced: set[Key] = set()
-        self._logger = structlog.get_logger("aggregator")
+        self._logger = get_logger("aggregator")
 
     async def look_after(self, run_ids: frozenset[str]) -> None:
         """One look at the unfinished runs among run_ids."""

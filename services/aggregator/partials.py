@@ -41,10 +41,14 @@ def totals_from_bytes(data: bytes) -> Totals:
     try:
         stored = msgspec.msgpack.decode(data, type=_Stored)
         if stored.format != FORMAT or len(stored.counts) != len(COUNTS) or len(stored.sketches) != len(SKETCHES):
-            raise PartialCorrupt("a stored window has another format: run 'queryscope rebuild'")
+            raise PartialCorrupt(
+                "a stored window has another format: move the database file away and it is rebuilt from the log"
+            )
         sketches = [Sketch.from_bytes(part) if part else Sketch() for part in stored.sketches]
     except (msgspec.MsgspecError, SketchFormatError) as error:
-        raise PartialCorrupt(f"a stored window cannot be read ({error}): run 'queryscope rebuild'") from None
+        raise PartialCorrupt(
+            f"a stored window cannot be read ({error}): move the database file away and it is rebuilt from the log"
+        ) from None
     totals = Totals(by_status=dict(stored.by_status), by_error=dict(stored.by_error))
     totals.note_scheduled(stored.first_scheduled_us)
     totals.note_finished(stored.last_finished_us)

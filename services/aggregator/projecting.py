@@ -8,13 +8,13 @@ from functools import partial
 from typing import assert_never
 
 import sqlalchemy as sa
-import structlog
 from pydantic import ValidationError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from backbone.consumer import Effect
 from backbone.database import tables as t
 from backbone.errors import RecordUndecodable
+from backbone.telemetry import Metrics, get_logger
 from schemas.base import derived_id
 from schemas.codec import decode_line
 from schemas.diagnosis import DIAGNOSIS_RECORDS, DiagnosisReady
@@ -42,9 +42,10 @@ SameScenario = Callable[[Scenario], Scenario]
 class RunsProjector:
     """The handler of both topics. `rewrite` may change the scenario a run is judged by, for a replay."""
 
-    def __init__(self, rewrite: SameScenario = lambda scenario: scenario) -> None:
+    def __init__(self, rewrite: SameScenario = lambda scenario: scenario, *, metrics: Metrics | None = None) -> None:
         self._rewrite = rewrite
-        self._logger = structlog.get_logger("aggregator")
+        self._metrics = metrics or Metrics()
+        self._logger = get_logger("aggregator")
 
     async def __call__(self, topic: str, line: bytes) -> Effect | None:
         try:
@@ -75,13 +76,22 @@ class RunsProjector:
     async def _ended(self, record: RunJudged | RunLost, conn: AsyncConnection) -> None:
         """Usually our own record coming back. On a table that is being rebuilt it says that nothing is to be told."""
         status, verdict = ("lost", "lost") if isinstance(record, RunLost) else (record.status, record.verdict)
-        changed = await conn.execute(
-            sa.update(t.runs)
-            .where(t.runs.c.run_id == record.run_id, t.runs.c.verdict.is_(None))
-            .values(status=status, verdict=verdict)
-        )
+        if isinstance(record, RunLost):
+            await conn.execute(
+                sa.update(t.runs)
+                .where(_unjudged(record), t.runs.c.accepted.is_(sa.null()))
+                .values(failure=record.reason)
+            )
+        changed = await conn.execute(sa.update(t.runs).where(_unjudged(record)).values(status=status, verdict=verdict))
         if not changed.rowcount:
-            self._logger.debug("a later terminal record is ignored", run_id=record.run_id, record=record.type)
+            await self._note_late(record, conn)
+
+    async def _note_late(self, record: RunJudged | RunLost, conn: AsyncConnection) -> None:
+        query = sa.select(t.runs.c.status).where(t.runs.c.run_id == record.run_id)
+        ended_as = (await conn.execute(query)).scalar()
+        if record.id != derived_id("RunLost" if ended_as == "lost" else "RunJudged", record.run_id):
+            self._metrics.add("queryscope_late_terminal_records_total")
+            self._logger.warning("a later terminal record is ignored", run_id=record.run_id, record=record.type)
 
 
 def state_event(run_id: str, status: str, verdict: str | None, started_at_us: int | None) -> store.Event:
@@ -94,6 +104,11 @@ def end_event(run_id: str, status: str, verdict: str | None) -> store.Event:
     return "end", {"run_id": run_id, "status": status, "verdict": verdict}
 
 
+def _unjudged(record: RunRecord) -> sa.ColumnElement[bool]:
+    """The run's row, unless its verdict is there: what comes after it changes nothing."""
+    return sa.and_(t.runs.c.run_id == record.run_id, t.runs.c.verdict.is_(None))
+
+
 async def _requested(record: RunRequested, conn: AsyncConnection) -> None:
     await _ensure(conn, record, record.scenario, record.placement)
 
@@ -104,7 +119,7 @@ async def _accepted(record: RunAccepted, conn: AsyncConnection) -> None:
     accepted = record.model_copy(update={"scenario": scenario})
     await conn.execute(
         sa.update(t.runs)
-        .where(t.runs.c.run_id == record.run_id, t.runs.c.accepted.is_(sa.null()))
+        .where(_unjudged(record), t.runs.c.accepted.is_(sa.null()))
         .values(accepted=accepted.model_dump(mode="json"))
     )
     await conn.execute(
@@ -114,9 +129,7 @@ async def _accepted(record: RunAccepted, conn: AsyncConnection) -> None:
 
 async def _started(record: RunStarted, conn: AsyncConnection) -> None:
     changed = await conn.execute(
-        sa.update(t.runs)
-        .where(t.runs.c.run_id == record.run_id, t.runs.c.started_at_us.is_(None))
-        .values(started_at_us=record.t0)
+        sa.update(t.runs).where(_unjudged(record), t.runs.c.started_at_us.is_(None)).values(started_at_us=record.t0)
     )
     if changed.rowcount:
         await store.add_events(conn, record.run_id, [state_event(record.run_id, "running", None, record.t0)])
@@ -124,9 +137,7 @@ async def _started(record: RunStarted, conn: AsyncConnection) -> None:
 
 async def _failed(record: RunFailed, conn: AsyncConnection) -> None:
     await conn.execute(
-        sa.update(t.runs)
-        .where(t.runs.c.run_id == record.run_id, t.runs.c.failure.is_(None))
-        .values(failure=record.reason)
+        sa.update(t.runs).where(_unjudged(record), t.runs.c.failure.is_(None)).values(failure=record.reason)
     )
 
 

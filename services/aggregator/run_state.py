@@ -61,8 +61,12 @@ def state_from_bytes(data: bytes, promises: int) -> RunState:
     try:
         stored = msgspec.msgpack.decode(data, type=_Stored)
     except msgspec.MsgspecError as error:
-        raise PartialCorrupt(f"a run's stored state cannot be read ({error}): run 'queryscope rebuild'") from None
+        raise PartialCorrupt(
+            f"a run's stored state cannot be read ({error}): move the database file away and it is rebuilt from the log"
+        ) from None
     if stored.format != FORMAT or len(stored.promises) != promises:
-        raise PartialCorrupt("a run's stored state has another format: run 'queryscope rebuild'")
+        raise PartialCorrupt(
+            "a run's stored state has another format: move the database file away and it is rebuilt from the log"
+        )
     totals = {step: totals_from_bytes(part) for step, part in stored.totals}
     return RunState(stored.promises, totals, stored.marks, stored.missing_so_far, stored.missing_by_window)

@@ -12,7 +12,6 @@ import uuid
 from collections.abc import Callable
 
 import sqlalchemy as sa
-import structlog
 
 from backbone.consumer import OUTAGES, TRIES, RecordConsumer
 from backbone.database import tables as t
@@ -21,6 +20,7 @@ from backbone.database.offsets import load_offset
 from backbone.database.outbox import Outbox
 from backbone.log.errors import LogError
 from backbone.platform import Platform
+from backbone.telemetry import get_logger
 from backbone.waiting import backoff_s, pause
 from schemas.topics import DIAGNOSES, RUNS, partition_of
 from services.aggregator import store
@@ -33,7 +33,7 @@ RUNS_GROUP = "aggregator-runs"
 CLOSING_GROUP = "aggregator-closing"
 TICK_S = 0.1
 DRAIN_S = 0.05
-LOOK_S = 0.5
+TICKS_PER_LOOK = 4
 DIAGNOSIS_PATIENCE_S = 10.0
 
 Clock = Callable[[], float]
@@ -51,12 +51,12 @@ class AggregatorService:
             platform,
             projection=RUNS_PROJECTION,
             topics=[RUNS, DIAGNOSES],
-            handler=RunsProjector(),
+            handler=RunsProjector(metrics=platform.metrics),
             group=RUNS_GROUP,
         )
         self._closing = RunsOwner(platform, clock=clock, wall_clock=wall_clock)
         self._outbox = Outbox(SERVICE)
-        self._logger = structlog.get_logger("aggregator")
+        self._logger = get_logger("aggregator")
 
     async def run(self, stop: asyncio.Event) -> None:
         """Works until `stop` is set, then appends what is still to be told. Raises the first error of our own."""
@@ -102,8 +102,8 @@ class RunsOwner:
         self._member = f"{CLOSING_GROUP}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         self._judged_at_s: dict[str, float] = {}
         self._failures: dict[str, int] = {}
-        self._look_at_s = clock()
-        self._logger = structlog.get_logger("aggregator")
+        self._ticks = 0
+        self._logger = get_logger("aggregator")
 
     async def run(self, stop: asyncio.Event) -> None:
         """Ticks until `stop` is set."""
@@ -149,12 +149,13 @@ class RunsOwner:
             self._failures[run_id] = self._failures.get(run_id, 0) + 1
             self._logger.exception("run cannot be judged", run_id=run_id, tries=self._failures[run_id])
             if self._failures[run_id] >= TRIES:
+                del self._failures[run_id]
                 await self._closer.fail(run_id, f"the run could not be judged: {type(error).__name__}: {error}")
 
     async def _look_after(self, unjudged: frozenset[str]) -> None:
-        if self._clock() < self._look_at_s:
+        self._ticks += 1
+        if self._ticks % TICKS_PER_LOOK:
             return
-        self._look_at_s = self._clock() + LOOK_S
         try:
             await self._lost.look_after(unjudged)
         except OwnershipLost as error:

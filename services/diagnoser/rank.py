@@ -89,9 +89,7 @@ def _corrected(votes: Sequence[Vote]) -> list[Vote]:
     passed = benjamini_hochberg([vote.p_value for vote in tested if vote.p_value is not None], FALSE_DISCOVERY_RATE)
     failed = {vote.cause for vote, passes in zip(tested, passed, strict=True) if not passes}
     reason = f"seen, but no longer clear once {len(tested)} tests are allowed for"
-    return [
-        _acquitted(vote, reason) if vote.outcome == "found" and vote.cause in failed else vote for vote in votes
-    ]
+    return [_acquitted(vote, reason) if vote.outcome == "found" and vote.cause in failed else vote for vote in votes]
 
 
 def _voided(votes: Sequence[Vote]) -> list[Vote]:

@@ -44,9 +44,7 @@ def worst_stretch(failed: Ints, ended: Ints) -> Stretch | None:
     if gain[best] <= 0:
         return None
     p_value = min(float(chi2.sf(2 * gain[best], 1)) * first.size, 1.0)
-    return Stretch(
-        int(first[best]), int(end[best]), float(inside[best]), float(outside[best]), int(bad[best]), p_value
-    )
+    return Stretch(int(first[best]), int(end[best]), float(inside[best]), float(outside[best]), int(bad[best]), p_value)
 
 
 def _sums(values: Ints, first: Ints, end: Ints) -> Floats:

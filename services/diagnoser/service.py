@@ -18,9 +18,10 @@ from backbone.errors import RecordUndecodable
 from backbone.platform import Platform
 from backbone.waiting import backoff_s, pause
 from schemas.base import derived_id
-from schemas.breaches import BREACH_RECORDS, SlaBreached
+from schemas.breaches import BREACH_RECORDS, BreachRecord, SlaBreached
 from schemas.codec import decode_line
 from schemas.diagnosis import DiagnosisReady
+from schemas.sla import parse_sla
 from schemas.summary import SUMMARY_RECORDS, OutcomeRange, RunSummary
 from schemas.topics import BREACHES, DIAGNOSES, OUTCOMES, SUMMARIES
 from services.diagnoser.diagnosing import diagnose
@@ -67,10 +68,12 @@ class DiagnoserService:
                 raise ending
 
     async def _handle(self, topic: str, line: bytes) -> Effect | None:
+        trigger = _trigger_of(topic, line)
         try:
-            record = await self._diagnosis_of(topic, line)
-        except ValidationError as error:
-            raise RecordUndecodable(f"{topic}: {error.error_count()} problems") from error
+            if isinstance(trigger, RunSummary):
+                record: DiagnosisReady | None = await self._final(trigger)
+            else:
+                record = await self._provisional(trigger) if isinstance(trigger, SlaBreached) else None
         except OutcomesExpired as error:
             self._logger.warning("run is not diagnosed", reason=str(error))
             return None
@@ -83,12 +86,6 @@ class DiagnoserService:
             self._waiting = True
 
         return effect
-
-    async def _diagnosis_of(self, topic: str, line: bytes) -> DiagnosisReady | None:
-        if topic == SUMMARIES:
-            return await self._final(decode_line(SUMMARY_RECORDS, line))
-        breach = decode_line(BREACH_RECORDS, line)
-        return await self._provisional(breach) if isinstance(breach, SlaBreached) else None
 
     async def _final(self, summary: RunSummary) -> DiagnosisReady:
         subject, history = await _look_up(self._platform, summary.run_id)
@@ -104,7 +101,8 @@ class DiagnoserService:
             known = await has_diagnosis(conn, diagnosis_id)
         if known or subject.over:
             return None
-        judged = Judged(breached=(breach.expression,), has_sla=True)
+        slow = parse_sla(breach.expression).unit != "ratio"
+        judged = Judged(breached=(breach.expression,), has_sla=True, slow=slow)
         ranges = await self._so_far(subject)
         facts = await read_facts(self._platform.log, subject.run_id, subject.load, ranges, judged, breach.window)
         if not facts.enough:
@@ -132,6 +130,13 @@ class DiagnoserService:
                 return
             quiet_s = DRAIN_SOON_S if self._waiting else DRAIN_S
             await pause(over, backoff_s(outages) if outages else quiet_s)
+
+
+def _trigger_of(topic: str, line: bytes) -> RunSummary | BreachRecord:
+    try:
+        return decode_line(SUMMARY_RECORDS, line) if topic == SUMMARIES else decode_line(BREACH_RECORDS, line)
+    except ValidationError as error:
+        raise RecordUndecodable(f"{topic}: {error.error_count()} problems") from error
 
 
 async def diagnose_run(platform: Platform, run_id: str) -> DiagnosisReady:

@@ -33,13 +33,20 @@ class TargetWatch:
     def __init__(self) -> None:
         self.answered = False
         self.failures = 0
+        self.last_error: ErrorKind | None = None
         self._first_failure_us: int | None = None
 
-    def note_failure(self, at_us: int) -> None:
+    def note_failure(self, at_us: int, error: ErrorKind) -> None:
         """A request failed without any status."""
         self.failures += 1
+        self.last_error = error
         if self._first_failure_us is None:
             self._first_failure_us = at_us
+
+    @property
+    def dead_detail(self) -> str:
+        """Why the target counts as dead, in words."""
+        return f"no request was answered ({self.last_error})"
 
     def is_dead(self, now_us: int) -> bool:
         """Whether the run should stop early."""

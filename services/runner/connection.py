@@ -8,8 +8,9 @@ it make the response a `protocol` error; bytes that arrive while nothing was ask
 
 import asyncio
 import ssl
+from collections.abc import Callable
 from time import perf_counter_ns
-from typing import Protocol, cast
+from typing import cast
 
 from httptools import HttpParserError, HttpResponseParser
 
@@ -19,43 +20,40 @@ from services.runner.response_head import read_head, status_in
 
 HEAD_LIMIT_BYTES = 262_144
 
-
-class ExchangeOwner(Protocol):
-    """Who is told that the response is there or will never be."""
-
-    def exchange_ended(self, connection: "Connection") -> None: ...
+OnEnded = Callable[["Connection"], None]
+"""Told that the response is there or will never be."""
 
 
 class Connection(asyncio.Protocol):
-    """One request at a time. After `exchange_ended` the fields below describe the exchange until the next `send`.
+    """One request at a time. From the call of `on_ended` until the next `send` the fields describe the exchange.
 
     error: None for an answer. status: 0 where no whole status line came. Stamps are perf_counter_ns; first_byte_ns is
     0 where nothing came. reusable: `send` may be called.
     """
 
     __slots__ = (
-        "_complete", "_head_only", "_headers_done", "_owner", "_parser", "_surplus", "_transport", "_write",
+        "_complete", "_head_only", "_headers_done", "_on_ended", "_parser", "_surplus", "_transport", "_write",
         "awaiting", "bytes_in", "error", "finished_ns", "first_byte_ns", "head", "number", "remote", "reusable",
         "sent_ns", "status",
     )  # fmt: skip
 
-    def __init__(self, owner: ExchangeOwner, number: int, remote: str) -> None:
-        self._owner = owner
+    def __init__(self, on_ended: OnEnded, number: int, remote: str) -> None:
+        self._on_ended = on_ended
         self._parser = HttpResponseParser(self)
         self.number = number
         self.remote = remote
-        self.awaiting = self.reusable = False
+        self.awaiting = self.reusable = self._head_only = False
         self.error: ErrorKind | None = None
         self.status = self.bytes_in = self.sent_ns = self.first_byte_ns = self.finished_ns = 0
         self.head: bytes | bytearray = b""
 
     def send(self, request: WireRequest) -> None:
-        """Sends a request; exactly one `exchange_ended` follows, never from within this call."""
+        """Sends a request; exactly one `on_ended` follows, never from within this call."""
         self.awaiting = True
         self._complete = self._surplus = self._headers_done = False
-        self._head_only = request.head_only
-        if request.head_only:
+        if self._head_only:
             self._parser = HttpResponseParser(self)  # the one before still waits for a body that never comes
+        self._head_only = request.head_only
         self.error = None
         self.status = self.bytes_in = self.first_byte_ns = 0
         self.head = b""
@@ -89,9 +87,12 @@ class Connection(asyncio.Protocol):
         if not self.first_byte_ns:
             self.first_byte_ns = at
         self.bytes_in += len(data)
-        if not self._headers_done and not self._keep_head(data):
-            self._end("protocol", at)
-            return
+        if not self._headers_done:
+            if not self.head:
+                self.head = data
+            elif not self._keep_head(data):
+                self._end("protocol", at)
+                return
         try:
             self._parser.feed_data(data)
         except HttpParserError:
@@ -144,7 +145,7 @@ class Connection(asyncio.Protocol):
             self.first_byte_ns = at
         if not self.reusable:
             self._transport.close()
-        self._owner.exchange_ended(self)
+        self._on_ended(self)
 
     def _ended_by_peer(self, reason: Exception | None) -> None:
         self.reusable = False
@@ -163,7 +164,7 @@ class Connection(asyncio.Protocol):
         if not self._headers_done:
             self.status = status_in(bytes(self.head))
         self._drop()
-        self._owner.exchange_ended(self)
+        self._on_ended(self)
 
     def _drop(self) -> None:
         self.reusable = False
@@ -177,12 +178,9 @@ class Connection(asyncio.Protocol):
         self._headers_done = False
 
     def _keep_head(self, data: bytes) -> bool:
-        if not self.head:
-            self.head = data
-        else:
-            if isinstance(self.head, bytes):
-                self.head = bytearray(self.head)
-            self.head += data
+        if isinstance(self.head, bytes):
+            self.head = bytearray(self.head)
+        self.head += data
         return len(self.head) <= HEAD_LIMIT_BYTES
 
 

@@ -15,7 +15,7 @@ from time import perf_counter_ns
 
 from schemas.outcomes import ErrorKind
 from services.runner.addresses import AddressRing
-from services.runner.connection import Connection, ExchangeOwner
+from services.runner.connection import Connection, OnEnded
 from services.runner.errors import TargetUnresolved
 from services.runner.request import Endpoint
 
@@ -57,14 +57,14 @@ class Dialer:
         self._ring: asyncio.Future[AddressRing] | None = None
         self._numbers = count(1)
 
-    async def dial(self, owner: ExchangeOwner, timeout_s: float, phases: Phases) -> Connection:
+    async def dial(self, on_ended: OnEnded, timeout_s: float, phases: Phases) -> Connection:
         """A connection that is ready to send. Raises DialFailed; TargetNotAllowed goes through."""
         try:
             async with asyncio.timeout(timeout_s):
                 began = perf_counter_ns()
                 ring = await self._resolved()
                 phases.dns_us = (perf_counter_ns() - began) // 1000
-                return await self._first_open(ring, owner, phases)
+                return await self._first_open(ring, on_ended, phases)
         except TimeoutError:
             raise DialFailed("dns" if phases.dns_us is None else "connect_timeout") from None
         except TargetUnresolved:
@@ -78,7 +78,7 @@ class Dialer:
     async def _resolve_once(self) -> AddressRing:
         return AddressRing(await self._resolve())
 
-    async def _first_open(self, ring: AddressRing, owner: ExchangeOwner, phases: Phases) -> Connection:
+    async def _first_open(self, ring: AddressRing, on_ended: OnEnded, phases: Phases) -> Connection:
         failure: DialFailed | None = None
         port = self._endpoint.port
         for address in ring.order():
@@ -90,7 +90,7 @@ class Dialer:
                 failure = failure or DialFailed(_connect_kind(error))
                 continue
             ring.note(address, True)
-            return await self._protocol_over(sock, owner, phases)
+            return await self._protocol_over(sock, on_ended, phases)
         raise failure or DialFailed("dns")
 
     async def _connect(self, address: str, phases: Phases) -> socket.socket:
@@ -106,13 +106,13 @@ class Dialer:
         phases.connect_us = (perf_counter_ns() - began) // 1000
         return sock
 
-    async def _protocol_over(self, sock: socket.socket, owner: ExchangeOwner, phases: Phases) -> Connection:
+    async def _protocol_over(self, sock: socket.socket, on_ended: OnEnded, phases: Phases) -> Connection:
         loop = asyncio.get_running_loop()
         number = next(self._numbers)
         began = perf_counter_ns()
         try:
             _, connection = await loop.create_connection(
-                lambda: Connection(owner, number, phases.remote),
+                lambda: Connection(on_ended, number, phases.remote),
                 sock=sock,
                 ssl=self._tls,
                 server_hostname=self._endpoint.host if self._tls else None,

@@ -1,12 +1,13 @@
 """Owns a run's requests from their start to their outcome, and when the run ends. It must not know the log.
 
-One loop thread does everything. Per request: `begin` -> connection -> `slot_ended` -> outcome -> the load's next.
+One loop thread does everything. Per request: `begin` -> connection -> `_slot_ended` -> outcome -> the load's next.
 Every 10 ms a tick looks at time-outs, marks and whether the target is dead, and measures how late it came.
 """
 
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from time import perf_counter_ns
 from typing import Protocol
 
@@ -157,7 +158,8 @@ class Engine:
     # what the load asks for
 
     def new_slot(self) -> Slot:
-        slot = Slot(self)
+        slot = Slot()
+        slot.on_ended = partial(self._slot_ended, slot)
         self._slots.append(slot)
         return slot
 
@@ -188,7 +190,7 @@ class Engine:
         slot.phases = Phases()
         kind: ErrorKind = "client"
         try:
-            connection = await self._dialer.dial(slot, self._connect_s, slot.phases)
+            connection = await self._dialer.dial(slot.on_ended, self._connect_s, slot.phases)
         except DialFailed as failure:
             kind = failure.kind
         except TargetNotAllowed as error:
@@ -206,7 +208,7 @@ class Engine:
 
     # endings of requests
 
-    def slot_ended(self, slot: Slot, connection: Connection) -> None:
+    def _slot_ended(self, slot: Slot, connection: Connection) -> None:
         t0_ns = self.t0_ns
         finished_us = (connection.finished_ns - t0_ns) // 1000
         first_byte_ns = connection.first_byte_ns
@@ -288,7 +290,7 @@ class Engine:
             tally.finished += 1
             tally.failed += 1
             slot.failures += 1
-            self._watch.note_failure(finished_us)
+            self._watch.note_failure(finished_us, error)
             pause_us = wait_us(slot.failures, error, self._watch.answered)
         self._load.freed(slot, pause_us)
         if not tally.in_flight:
@@ -300,7 +302,7 @@ class Engine:
         if self._ending is not None:
             return self._ending
         dead = self._watch.failures > 0 and not self._watch.answered
-        return Ending("target_dead", "no request was answered") if dead else Ending("completed")
+        return Ending("target_dead", self._watch.dead_detail) if dead else Ending("completed")
 
     def _time_is_up(self) -> None:
         self._load.stop()
@@ -333,7 +335,7 @@ class Engine:
         if self._ticks % FLUSH_TICKS == 0:
             self._recorder.flush()
         if self._watch.is_dead(now_us):
-            self.stop("target_dead", "nothing was answered for 3 s")
+            self.stop("target_dead", self._watch.dead_detail)
         if not self._over.done():
             next_us = (self._now_us() // TICK_US + 1) * TICK_US
             self._loop.call_later((next_us - self._now_us()) / SECOND_US, self._tick, next_us)

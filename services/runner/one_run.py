@@ -30,7 +30,7 @@ from services.runner.baseline import freeze_baseline, history_key, recent_runs
 from services.runner.errors import RunnerError, RunNotTaken, TargetUnresolved, WorkerDied
 from services.runner.pipe import Assignment, Finished, Policy, Progress, Ready, Start, Stop
 from services.runner.request import endpoint_of, wire_requests
-from services.runner.resolving import allowed_addresses, policy_for
+from services.runner.resolving import allowed_addresses
 from services.runner.wishes import Taken, WishReader
 from services.runner.worker_process import WorkerProcess
 
@@ -88,7 +88,7 @@ class OneRun:
     async def _check(self) -> Policy:
         """What can be told before a worker is started. A name without an address is the load's to find out."""
         wire_requests(self._scenario)
-        policy = policy_for(self._request, self._platform.settings.targets)
+        policy = _policy_for(self._request, self._platform.settings.targets)
         with contextlib.suppress(TargetUnresolved):
             await allowed_addresses(endpoint_of(self._scenario.target), policy)
         return policy
@@ -188,6 +188,13 @@ class OneRun:
         ):
             with attempt:
                 await self._log.append(RUNS, partition, encode_line(record), 1)
+
+
+def _policy_for(request: RunRequested, operator_targets: list[str]) -> Policy:
+    """The person at the terminal is the operator; everybody else reaches what the operator has listed."""
+    if request.requested_by == "cli":
+        return Policy(remote=False, allow=request.allow_targets)
+    return Policy(remote=True, allow=(*operator_targets, *request.allow_targets))
 
 
 def _now_us() -> UnixMicros:

@@ -1,17 +1,9 @@
 """Owns which addresses of a target a run may connect to. It must not connect; the rules are backbone.guard's."""
 
 from backbone.guard import TargetPolicy, resolve_and_check
-from schemas.lifecycle import RunRequested
 from services.runner.errors import TargetUnresolved
 from services.runner.pipe import Policy
 from services.runner.request import Endpoint
-
-
-def policy_for(request: RunRequested, operator_targets: list[str]) -> Policy:
-    """The person at the terminal is the operator; everybody else reaches what the operator has listed."""
-    if request.requested_by == "cli":
-        return Policy(remote=False, allow=request.allow_targets)
-    return Policy(remote=True, allow=(*operator_targets, *request.allow_targets))
 
 
 async def allowed_addresses(endpoint: Endpoint, policy: Policy) -> list[str]:

@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from backbone.consumer import Effect, RecordConsumer
 from backbone.errors import BackboneError, RecordUndecodable
+from backbone.log.errors import LogUnavailable
 from backbone.platform import Platform
 from backbone.runlock import RunLock
 from schemas.codec import decode_line
@@ -91,8 +92,8 @@ class RunnerService:
         if not isinstance(record, RunRequested) or record.placement is not None:
             return None
         async with self._one_at_a_time:
-            if stop.is_set():
-                raise asyncio.CancelledError  # whoever stands next takes it
+            if stop.is_set():  # an outage to the consumer: it leaves the record where it is
+                raise LogUnavailable("this runner is stopping: whoever stands next takes the run")
             try:
                 await self.execute(record, None)
             except (RunNotTaken, BackboneError) as error:  # RunLockHeld is one

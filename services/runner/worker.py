@@ -5,9 +5,11 @@ acknowledged stays, and the run is found lost.
 """
 
 import asyncio
+import contextlib
 import ctypes
 import gc
 import os
+import resource
 import signal
 import sys
 import threading
@@ -43,6 +45,7 @@ from services.runner.resolving import allowed_addresses
 
 SWITCH_INTERVAL_S = 0.0005
 GC_THRESHOLDS = (20_000, 10, 10)
+_MANY_FILES = 65_536
 _PR_SET_PDEATHSIG = 1
 _PARENT_GONE = 3
 
@@ -51,6 +54,7 @@ def main() -> int:
     """Exit status 0 once `finished` or `broken` has been reported."""
     _die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group: the parent decides what to do
+    _raise_file_limit()
     sys.setswitchinterval(SWITCH_INTERVAL_S)  # the log's threads must not hold the loop up for the default 5 ms
     line = sys.stdin.buffer.readline()
     if not line:
@@ -62,6 +66,14 @@ def main() -> int:
 def _die_with_parent() -> None:
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _raise_file_limit() -> None:
+    """Every connection is a file: the soft limit of 1,024 is there for select(), which nothing here uses."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MANY_FILES if hard == resource.RLIM_INFINITY else min(hard, _MANY_FILES)
+    with contextlib.suppress(ValueError, OSError):  # some systems set a lower limit of their own
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
 
 
 def _report(report: Report) -> None:
@@ -136,8 +148,9 @@ class _Work:
 
     def _on_loop_error(self, _loop: asyncio.AbstractEventLoop, context: Mapping[str, object]) -> None:
         """An error in a callback would leave its request open for ever: the run ends instead and says so."""
-        error = context.get("exception")
-        self._halt(Stop("failed", f"the engine failed: {context.get('message')}: {error!r}"))
+        if "future" in context or "task" in context:
+            return  # a result that nobody fetched: whoever asked has given up on it
+        self._halt(Stop("failed", f"the engine failed: {context.get('message')}: {context.get('exception')!r}"))
 
     def _dialer(self) -> Dialer:
         endpoint, policy = endpoint_of(self._scenario.target), self._assignment.policy

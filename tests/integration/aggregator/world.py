@@ -27,11 +27,13 @@ T = TypeVar("T")
 
 @dataclass
 class FakeClock:
-    """A clock that moves when told."""
+    """A clock that moves when told, and counts how often it is looked at."""
 
     now_s: float = 1000.0
+    looks: int = 0
 
     def __call__(self) -> float:
+        self.looks += 1
         return self.now_s
 
 
@@ -81,10 +83,10 @@ class World:
         async with self.platform.database.read() as conn:
             return [dict(row) for row in (await conn.execute(query)).mappings()]
 
-    async def judged(self, run: str) -> RunResult:
+    async def judged(self, run: str, *, clock_runs: bool = False) -> RunResult:
         async def verdict() -> RunResult | None:
-            found = await self.result(run)
-            return found if found is not None and found.verdict is not None and await self.is_judged(run) else None
+            self.clock.now_s += 1.0 if clock_runs else 0.0
+            return await self.result(run) if await self.is_judged(run) else None
 
         return await eventually(verdict)
 
@@ -105,6 +107,17 @@ class World:
                     lines += batch.lines.split(b"\n")
                     offset = batch.next_offset
         return lines
+
+    async def pass_time(self, seconds: int) -> None:
+        """Moves the clock in three steps, with a look of the aggregator at everything after each."""
+        for _ in range(3):
+            self.clock.now_s += seconds / 3
+            until = self.clock.looks + 6
+
+            async def seen(until: int = until) -> bool:
+                return self.clock.looks >= until
+
+            await eventually(seen)
 
     def service(self) -> AggregatorService:
         return AggregatorService(self.platform, clock=self.clock, wall_clock=self.clock)

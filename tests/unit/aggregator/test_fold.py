@@ -11,7 +11,7 @@ from backbone.maths.totals import Totals, merged
 from schemas.outcomes import WorkerFence
 from services.aggregator.columns import GroupKey
 from services.aggregator.decoding import OutcomeDecoder
-from services.aggregator.fold import PartitionFold
+from services.aggregator.fold import PartitionFold, by_worker
 from services.aggregator.partials import totals_to_bytes
 from services.aggregator.progress import Key, WorkerProgress
 from tests.unit.aggregator.synthetic import ENCODER, RUN, SECOND_US, Stream, lines_of, simple_stream
@@ -33,10 +33,11 @@ class Folded:
     def take(self, lines: list[bytes], *, commit: bool = True) -> None:
         decoded = self.decoder.decode(b"\n".join(lines), self.offset, len(lines), self.offset)
         self.undecodable += len(decoded.undecodable)
-        for key in self.fold.unknown(decoded.records):
+        groups = by_worker(decoded.records, decoded.offsets)
+        for key in self.fold.unknown(groups):
             if key in self.progress:
                 self.fold.adopt(self.progress[key])
-        self.fold.fold(decoded.records, decoded.offsets)
+        self.fold.fold(groups)
         self.offset += len(lines)
         if commit:
             changes = self.fold.take_changes()

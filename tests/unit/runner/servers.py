@@ -27,12 +27,9 @@ class Client:
     opened: list[Connection] = field(default_factory=list)
 
     async def dial(self, dialer: Dialer, timeout_s: float = WAIT_S, phases: Phases | None = None) -> Connection:
-        connection = await dialer.dial(self, timeout_s, phases or Phases())
+        connection = await dialer.dial(self.ended.put_nowait, timeout_s, phases or Phases())
         self.opened.append(connection)
         return connection
-
-    def exchange_ended(self, connection: Connection) -> None:
-        self.ended.put_nowait(connection)
 
 
 @dataclass

@@ -39,18 +39,19 @@ def test_one_broken_connection_costs_no_wait() -> None:
 def test_a_target_is_dead_after_three_seconds_and_twenty_failures() -> None:
     watch = TargetWatch()
     for failure in range(19):
-        watch.note_failure(1_000 + failure)
+        watch.note_failure(1_000 + failure, "reset")
     assert not watch.is_dead(9_000_000)
-    watch.note_failure(9_000_000)
+    watch.note_failure(9_000_000, "dns")
     assert not watch.is_dead(3_000_999)
     assert watch.is_dead(3_001_000)
+    assert watch.dead_detail == "no request was answered (dns)"
 
 
 def test_one_answer_settles_that_the_target_is_not_dead() -> None:
     watch = TargetWatch()
     watch.answered = True
     for _ in range(1000):
-        watch.note_failure(0)
+        watch.note_failure(0, "reset")
     assert not watch.is_dead(60_000_000)
 
 

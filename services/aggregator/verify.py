@@ -1,0 +1,154 @@
+"""Owns the proof that the tables equal a rebuild from the log. It must not mend anything.
+
+Hashed are the public rows of finished runs without partition, offset and write time, and the derived events. The rows
+of `diagnoses` are compared with the diagnoses on the log: what they say is the diagnoser's.
+"""
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from pydantic import BaseModel, ValidationError
+
+from backbone.database import tables as t
+from backbone.database.engine import Database, open_database
+from backbone.log.port import Log
+from backbone.platform import Platform
+from backbone.settings import sqlite_url
+from schemas.codec import decode_line
+from schemas.diagnosis import DIAGNOSIS_RECORDS
+from schemas.topics import BREACHES, DIAGNOSES, RUNS, SUMMARIES, partition_of
+from services.aggregator.closer import SERVICE
+from services.aggregator.rebuild import read_lines, rebuild_into, terminal_runs
+
+TABLES = (t.runs, t.run_timeline, t.sla_results)
+DERIVED_TYPES = frozenset({"RunJudged", "RunLost", "SlaBreached", "SlaRecovered", "RunSummary"})
+IDS_PER_QUERY = 500
+
+Row = Mapping[str, Any]  # Any: column values of several types
+
+
+class ProjectionReport(BaseModel):
+    """One projection: how many rows it has, and the hashes of what is stored and what was rebuilt."""
+
+    name: str
+    rows: int
+    hash: str
+    rebuilt_hash: str
+
+
+class VerifyReport(BaseModel):
+    """Whether everything is equal."""
+
+    equal: bool
+    runs: int
+    projections: list[ProjectionReport]
+
+
+async def verify(platform: Platform, run_id: str | None = None) -> VerifyReport:
+    """Compares one finished run, or all, with a rebuild of them."""
+    run_ids = {run_id} if run_id is not None else await _finished_runs(platform)
+    with tempfile.TemporaryDirectory(prefix="queryscope-verify-") as folder:
+        shadow = await open_database(sqlite_url(Path(folder) / "shadow.db"))
+        try:
+            derived = await rebuild_into(platform.log, shadow, run_ids)
+            reports = [await _compare_table(table, platform.database, shadow, run_ids) for table in TABLES]
+        finally:
+            await shadow.close()
+    reports.append(await _compare_diagnoses(platform, run_ids))
+    rebuilt = {event.id: _canonical(json.loads(event.line)) for event in derived}
+    reports.append(_report("derived_events", await _logged_events(platform, run_ids), rebuilt))
+    return VerifyReport(
+        equal=all(report.hash == report.rebuilt_hash for report in reports), runs=len(run_ids), projections=reports
+    )
+
+
+async def _finished_runs(platform: Platform) -> set[str]:
+    """Runs that are judged here or on the log: one that is on still moves."""
+    async with platform.database.read() as conn:
+        query = sa.select(t.run_progress.c.run_id).where(t.run_progress.c.judged.is_(True))
+        judged = set((await conn.execute(query)).scalars())
+    return judged | await terminal_runs(platform.log)
+
+
+async def _compare_table(
+    table: sa.Table, live: Database, shadow: Database, run_ids: Collection[str]
+) -> ProjectionReport:
+    stored = await _rows(table, live, run_ids)
+    rebuilt = await _rows(table, shadow, run_ids)
+    return _report(table.name, stored, rebuilt)
+
+
+async def _rows(table: sa.Table, database: Database, run_ids: Collection[str]) -> dict[str, str]:
+    """Canonical rows by primary key."""
+    keys = [column.name for column in table.primary_key.columns]
+    found: dict[str, str] = {}
+    ids = sorted(run_ids)
+    async with database.read() as conn:
+        for start in range(0, len(ids), IDS_PER_QUERY):
+            query = sa.select(table).where(table.c.run_id.in_(ids[start : start + IDS_PER_QUERY]))
+            for row in (await conn.execute(query)).mappings():
+                found[_canonical([row[key] for key in keys])] = _canonical(dict(row))
+    return found
+
+
+async def _compare_diagnoses(platform: Platform, run_ids: Collection[str]) -> ProjectionReport:
+    async with platform.database.read() as conn:
+        rows = (await conn.execute(sa.select(t.diagnoses.c.id, t.diagnoses.c.run_id, t.diagnoses.c.record))).all()
+    stored = {row.id: _canonical(row.record) for row in rows if row.run_id in run_ids}
+    logged: dict[str, str] = {}
+    for partition in _partitions_of(platform.log, run_ids):
+        async for line in read_lines(platform.log, DIAGNOSES, partition):
+            try:
+                record = decode_line(DIAGNOSIS_RECORDS, line)
+            except ValidationError:
+                continue  # dead-lettered when it was first read
+            if record.run_id in run_ids:
+                logged.setdefault(record.id, _canonical(record.model_dump(mode="json")))
+    return _report("diagnoses", stored, logged)
+
+
+async def _logged_events(platform: Platform, run_ids: Collection[str]) -> dict[str, str]:
+    """Derived events by id: those on the log, and those still on their way to it."""
+    found: dict[str, str] = {}
+    for topic in (RUNS, BREACHES, SUMMARIES):
+        for partition in _partitions_of(platform.log, run_ids):
+            async for line in read_lines(platform.log, topic, partition):
+                _note(found, line, run_ids)
+    async with platform.database.read() as conn:
+        query = sa.select(t.outbox.c.line).where(t.outbox.c.service == SERVICE)
+        for line in (await conn.execute(query)).scalars():
+            _note(found, bytes(line), run_ids)
+    return found
+
+
+def _note(found: dict[str, str], line: bytes, run_ids: Collection[str]) -> None:
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return  # dead-lettered when it was first read
+    if isinstance(record, dict) and record.get("type") in DERIVED_TYPES and record.get("run_id") in run_ids:
+        found.setdefault(record["id"], _canonical(record))
+
+
+def _partitions_of(log: Log, run_ids: Iterable[str]) -> list[int]:
+    return sorted({partition_of(run_id, log.partitions) for run_id in run_ids})
+
+
+def _report(name: str, stored: Mapping[str, str], rebuilt: Mapping[str, str]) -> ProjectionReport:
+    return ProjectionReport(name=name, rows=len(stored), hash=_hash(stored), rebuilt_hash=_hash(rebuilt))
+
+
+def _canonical(value: object) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
+
+
+def _hash(rows: Mapping[str, str]) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    for key in sorted(rows):
+        digest.update(key.encode() + b"\x1f" + rows[key].encode() + b"\x1e")
+    return digest.hexdigest()
