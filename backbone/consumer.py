@@ -206,6 +206,7 @@ class RecordConsumer:
             for offset, line in enumerate(batch.lines.split(b"\n"), batch.base_offset):
                 if offset < position.next:
                     continue
+                position.next = offset  # compaction leaves gaps
                 if batch.partition not in self._owned or not await self._handle(
                     topic, batch.partition, line, position, stop
                 ):

@@ -15,10 +15,10 @@ from aiokafka import errors as kafka
 from aiokafka.producer.message_accumulator import BatchBuilder
 
 from backbone.log.errors import LogMisconfigured
-from backbone.log.kafka_settings import REQUEST_TIMEOUT_MS
 from backbone.log.kafka_topics import MAX_BATCH_BYTES
 
-APPEND_S = 1.5 * REQUEST_TIMEOUT_MS / 1000
+REQUESTS = 1.5  # an append may take as long as one request that fails, and a try that does not
+TURN_RECORDS = 256
 CODEC_SHARE = 2  # a batch is measured before it is compressed; even what does not shrink then stays below the limit
 
 Record = tuple[bytes | None, bytes]
@@ -32,6 +32,7 @@ class KafkaAppender:
 
     def __init__(self, connection: dict[str, Any], max_batch_bytes: int = MAX_BATCH_BYTES // CODEC_SHARE) -> None:
         self._connection = connection  # Any: keyword arguments of aiokafka
+        self._append_s = REQUESTS * connection["request_timeout_ms"] / 1000
         self._max_batch_bytes = max_batch_bytes
         self._producer: AIOKafkaProducer | None = None
         self._starting = asyncio.Lock()
@@ -42,10 +43,10 @@ class KafkaAppender:
         """The base offset, once durable. More than a batch holds is stored as several, in order."""
         # One at a time for each partition: the pieces of one append stay in order, whoever else appends.
         async with self._turns[name, partition]:
-            async with asyncio.timeout(APPEND_S):
+            async with asyncio.timeout(self._append_s):
                 producer = await self._started()
             try:
-                async with asyncio.timeout(APPEND_S):
+                async with asyncio.timeout(self._append_s):
                     return await self._append(producer, name, partition, records)
             except kafka.MessageSizeTooLargeError:
                 await self._abandon(producer)
@@ -63,7 +64,7 @@ class KafkaAppender:
 
     async def _append(self, producer: AIOKafkaProducer, name: str, partition: int, records: Sequence[Record]) -> int:
         bases = []
-        for batch in self._packed(producer, records):
+        for batch in await self._packed(producer, records):
             stored = await (await producer.send_batch(batch, name, partition=partition))
             if stored.offset < 0:
                 # The broker had stored it at an earlier try, but has forgotten where.
@@ -71,13 +72,15 @@ class KafkaAppender:
             bases.append(int(stored.offset))
         return bases[0]
 
-    def _packed(self, producer: AIOKafkaProducer, records: Sequence[Record]) -> list[BatchBuilder]:
+    async def _packed(self, producer: AIOKafkaProducer, records: Sequence[Record]) -> list[BatchBuilder]:
         batches = [producer.create_batch()]
         now_ms = time.time_ns() // 1_000_000
-        for key, value in records:
+        for index, (key, value) in enumerate(records, 1):
             if batches[-1].append(timestamp=now_ms, key=key, value=value) is None:
                 batches.append(producer.create_batch())
                 batches[-1].append(timestamp=now_ms, key=key, value=value)
+            if not index % TURN_RECORDS:
+                await asyncio.sleep(0)  # whoever makes load in this event loop waits for less than a millisecond
         for batch in batches:
             batch.close()  # an open one may be added to, and lingers
         return batches

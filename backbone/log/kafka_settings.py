@@ -14,7 +14,6 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from backbone.log.errors import LogMisconfigured
 
 KAFKA_PREFIX = "QUERYSCOPE_KAFKA_"
-REQUEST_TIMEOUT_MS = 10_000
 
 
 class KafkaSettings(BaseSettings):
@@ -26,6 +25,7 @@ class KafkaSettings(BaseSettings):
     replication: int | None = Field(default=None, ge=1)  # None: three, or as many as there are brokers
     outcomes_retention_days: int = Field(default=30, ge=1)
     session_timeout_ms: int = Field(default=10_000, ge=500)
+    request_timeout_ms: int = Field(default=10_000, ge=100)
     instance: str | None = None  # a name that outlives restarts: a member that comes back in time keeps its partitions
     tls: bool = False
     ca_file: Path | None = None  # None: the system's authorities
@@ -95,7 +95,7 @@ def connection(addresses: list[str], settings: KafkaSettings) -> dict[str, Any]:
     return {
         "bootstrap_servers": addresses,
         "client_id": "queryscope",
-        "request_timeout_ms": REQUEST_TIMEOUT_MS,
+        "request_timeout_ms": settings.request_timeout_ms,
         "security_protocol": protocol,
         "ssl_context": settings.tls_context(),
         "sasl_mechanism": settings.sasl_mechanism or "PLAIN",

@@ -27,7 +27,7 @@ from aiokafka.protocol.types import (
 
 from backbone.log.errors import LogMisconfigured
 from backbone.log.kafka_faults import AGAIN_S, patiently
-from backbone.log.kafka_settings import REQUEST_TIMEOUT_MS, KafkaSettings
+from backbone.log.kafka_settings import KafkaSettings
 from schemas.topics import OUTCOMES, SUMMARIES, TOPICS, dead_letter_topic
 
 MAX_BATCH_BYTES = 16 << 20
@@ -188,7 +188,7 @@ class KafkaTopics:
         missing = [topic for topic in topics if topic not in cluster.topics]
         if missing:
             await patiently(lambda: self._create(missing, cluster.brokers))
-        end = asyncio.get_running_loop().time() + REQUEST_TIMEOUT_MS / 1000
+        end = asyncio.get_running_loop().time() + self._settings.request_timeout_ms / 1000
         while not all(topic in cluster.topics and cluster.topics[topic].led for topic in topics):
             if asyncio.get_running_loop().time() > end:
                 raise kafka.LeaderNotAvailableError(", ".join(topics))
@@ -224,7 +224,7 @@ class KafkaTopics:
             for topic in topics
         ]
         # Any broker forwards the wish to the controller.
-        request = CreateTopicsRequest(wanted, REQUEST_TIMEOUT_MS, False)
+        request = CreateTopicsRequest(wanted, self._settings.request_timeout_ms, False)
         answer = await self._client.send(self._any_broker(), request)
         for name, code, *told in answer.topic_errors:
             if code not in (0, kafka.TopicAlreadyExistsError.errno):

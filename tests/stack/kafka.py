@@ -56,6 +56,7 @@ class KafkaBroker:
         self.folder = folder or Path(tempfile.mkdtemp(prefix="queryscope-kafka-"))
         self.port, self._controller_port = free_ports(2)
         self._properties = {**PROPERTIES, **(properties or {})}
+        self._listeners: dict[str, tuple[int, str]] = {}
         self._daemon: Daemon | None = None
 
     @property
@@ -71,6 +72,13 @@ class KafkaBroker:
     def pid(self) -> int:
         assert self._daemon is not None, "not started"
         return self._daemon.pid
+
+    def add_listener(self, name: str, port: int, properties: Mapping[str, object]) -> None:
+        """One more way in, on loopback; `properties` holds its security.protocol and what that needs."""
+        lower = name.lower()
+        own = {f"listener.name.{lower}.{key}": value for key, value in properties.items() if key != "security.protocol"}
+        self._properties = {**self._properties, **own}
+        self._listeners[name] = (port, str(properties["security.protocol"]))
 
     def start(self) -> "KafkaBroker":
         config = self._write_config()
@@ -97,13 +105,19 @@ class KafkaBroker:
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def _write_config(self) -> Path:
-        at, controller = f"PLAINTEXT://{self.address}", f"127.0.0.1:{self._controller_port}"
+        controller = f"127.0.0.1:{self._controller_port}"
+        listeners = {"PLAINTEXT": (self.port, "PLAINTEXT"), **self._listeners}
+        clients = ",".join(f"{name}://127.0.0.1:{port}" for name, (port, _) in listeners.items())
+        protocols = [f"{name}:{protocol}" for name, (_, protocol) in listeners.items()]
         places = {
             "log.dirs": self.folder / "data",
-            "listeners": f"{at},CONTROLLER://{controller}",
-            "advertised.listeners": at,
+            "listeners": f"{clients},CONTROLLER://{controller}",
+            "advertised.listeners": clients,
+            "listener.security.protocol.map": ",".join([*protocols, "CONTROLLER:PLAINTEXT"]),
+            "inter.broker.listener.name": "PLAINTEXT",
             "controller.quorum.voters": f"1@{controller}",
         }
+        self.folder.mkdir(exist_ok=True)
         path = self.folder / "server.properties"
         path.write_text("".join(f"{key}={value}\n" for key, value in {**places, **self._properties}.items()))
         return path
