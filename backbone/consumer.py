@@ -206,6 +206,7 @@ class RecordConsumer:
             for offset, line in enumerate(batch.lines.split(b"\n"), batch.base_offset):
                 if offset < position.next:
                     continue
+                position.next = offset  # compaction leaves gaps
                 if batch.partition not in self._owned or not await self._handle(
                     topic, batch.partition, line, position, stop
                 ):
@@ -251,12 +252,13 @@ class RecordConsumer:
 
     async def _commit(self, topic: str, partition: int, position: _Position, effect: Effect | None) -> None:
         async with self._database.write() as conn:
-            if effect is not None:
-                await effect(conn)
+            # First: on a server this locks the offset, so that a zombie waits here and fails before it writes.
             await advance_offset(
                 conn, self._projection, topic, partition,
                 expected=position.committed, next=position.next, incarnation=self._incarnation,
             )  # fmt: skip
+            if effect is not None:
+                await effect(conn)
         position.committed = position.next
 
     async def _bury(self, topic: str, partition: int, line: bytes, position: _Position, error: Exception) -> None:

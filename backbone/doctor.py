@@ -14,10 +14,11 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from backbone.database.engine import open_database
-from backbone.database.migrate import current_revision
+from backbone.database.migrate import revision_of
 from backbone.database.tables import offsets
 from backbone.log.opening import open_log
-from backbone.settings import ENV_PREFIX, Settings, origin_of, prepare_data_dir, sqlite_path
+from backbone.search.opening import open_search
+from backbone.settings import ENV_PREFIX, Settings, origin_of, prepare_data_dir, shown_url
 from schemas.base import Frozen
 
 PACKAGES = ("schemas", "backbone", "services", "queryscope", "lab", "migrations")
@@ -61,7 +62,7 @@ def _settings(settings: Settings) -> list[Check]:
 def _shown(value: object) -> str:
     if isinstance(value, list):
         return ", ".join(map(str, value)) or "none"
-    return "none" if value is None else str(value)
+    return "none" if value is None else shown_url(str(value))
 
 
 def _strangers() -> list[Check]:
@@ -102,12 +103,10 @@ async def _database(settings: Settings) -> str:
     finally:
         await database.close()
         await log.close()
-    return f"opens, schema {await asyncio.to_thread(current_revision, sqlite_path(settings.database_url))}"
+    return f"opens, schema {await revision_of(settings.database_url)}"
 
 
 async def _search(settings: Settings) -> str:
-    from backbone.search.embedded import open_search
-
     search = await open_search(settings.search_url)
     try:
         return f"opens, {await search.count()} runs"

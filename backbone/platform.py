@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from backbone.database.engine import Database, open_database
 from backbone.log.opening import open_log
 from backbone.log.port import Log
+from backbone.search.opening import open_search
 from backbone.search.port import SearchIndex
 from backbone.settings import Settings, prepare_data_dir
 from backbone.telemetry import Metrics
@@ -26,8 +27,6 @@ class Platform:
 @asynccontextmanager
 async def open_platform(settings: Settings) -> AsyncIterator[Platform]:
     """Opens everything, migrating the database. Raises SettingsError, LogError, DatabaseError or SearchError."""
-    from backbone.search.embedded import open_search
-
     prepare_data_dir(settings)
     async with AsyncExitStack() as stack:
         log = await open_log(settings.log_url, settings.partitions)

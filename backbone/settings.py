@@ -2,9 +2,10 @@
 
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 import platformdirs
 from pydantic import Field, ValidationError, field_validator, model_validator
@@ -16,6 +17,15 @@ ENV_PREFIX = "QUERYSCOPE_"
 LOG_FILE = "log.db"
 DATABASE_FILE = "queryscope.db"
 SEARCH_FILE = "search.db"
+URL_SCHEMES: Mapping[str, tuple[tuple[str, ...], str]] = {
+    "log_url": (("sqlite", "kafka"), "sqlite:////path/file.db or kafka://host:9092"),
+    "database_url": (
+        ("sqlite", "postgresql", "mysql", "mariadb"),
+        "sqlite:////path/file.db, postgresql://user@host/database or mysql://user@host/database",
+    ),
+    "search_url": (("sqlite", "http", "https"), "sqlite:////path/file.db or https://host:9200"),
+}
+"""By field: the schemes that an adapter exists for, and what to write."""
 
 
 def _default_data_dir() -> Path:
@@ -33,6 +43,13 @@ def sqlite_path(url: str) -> Path:
     if not url.startswith(prefix) or not url[len(prefix) :]:
         raise SettingsError(f"'{url}' names no file: write sqlite:////absolute/path.db")
     return Path(url[len(prefix) :])
+
+
+def shown_url(url: str) -> str:
+    """The URL as messages and logs may show it: without its password."""
+    parts = urlsplit(url)
+    login, at, host = parts.netloc.rpartition("@")
+    return urlunsplit(parts._replace(netloc=f"{login.partition(':')[0]}:***@{host}")) if ":" in login and at else url
 
 
 class Settings(BaseSettings):
@@ -74,13 +91,13 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _check_urls(self) -> Self:
-        for field in ("log_url", "database_url", "search_url"):
+        for field, (schemes, example) in URL_SCHEMES.items():
             url = str(getattr(self, field))
-            if urlsplit(url).scheme != "sqlite":
-                raise ValueError(
-                    f"{ENV_PREFIX}{field.upper()}: '{url}' is not supported: write sqlite:////path/file.db"
-                )
-            sqlite_path(url)
+            scheme = urlsplit(url).scheme
+            if scheme not in schemes:
+                raise ValueError(f"{ENV_PREFIX}{field.upper()}: '{shown_url(url)}' is not supported: write {example}")
+            if scheme == "sqlite":
+                sqlite_path(url)
         if len({self.log_url, self.database_url, self.search_url}) < 3:
             raise ValueError("log, database and search need a file of their own each")
         return self

@@ -1,6 +1,6 @@
 """Owns making a new revision from what tables.py says beyond the last one: python -m migrations.revise "Add a column".
 
-It must not run in production: a person reads and amends what it writes, and sets HEAD in backbone.database.migrate.
+It must not run in production: a person reads and amends what it writes, and sets HEAD in backbone.database.revisions.
 """
 
 import sys
@@ -10,7 +10,8 @@ from pathlib import Path
 import sqlalchemy as sa
 from alembic import command
 
-from backbone.database.migrate import HEAD, alembic_config, upgrade_file
+from backbone.database.migrate import upgrade_file
+from backbone.database.revisions import HEAD, alembic_config
 
 
 def revise(message: str, revision: str) -> None:

@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+import msgspec
 from pydantic import TypeAdapter
 
 from schemas.base import Frozen
@@ -29,3 +30,12 @@ class RunSummary(Record):
 
 
 SUMMARY_RECORDS: TypeAdapter[RunSummary] = TypeAdapter(RunSummary)
+
+
+class _OfRun(msgspec.Struct):
+    run_id: str
+
+
+def summary_key(line: bytes) -> bytes:
+    """What a log keeps only the last summary of. Raises msgspec.MsgspecError for a line that names no run."""
+    return msgspec.json.decode(line, type=_OfRun).run_id.encode()

@@ -9,6 +9,8 @@ from collections.abc import Callable
 
 import pytest
 
+pytest_plugins = ["tests.stack.fixtures"]
+
 
 @pytest.fixture(scope="session")
 def require_that() -> Callable[[bool, str, str], None]:

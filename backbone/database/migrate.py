@@ -7,28 +7,50 @@ import asyncio
 import contextlib
 import sqlite3
 from pathlib import Path
-from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import sqlalchemy as sa
 
+from backbone.database.adapters import adapter_of
 from backbone.database.errors import DatabaseMisconfigured
 from backbone.database.faults import translated, translated_files
+from backbone.database.migrate_server import ServerSchema
+from backbone.database.revisions import HEAD, VERSION_TABLE, Direction, move
 from backbone.filelock import exclusive_lock
-from backbone.settings import sqlite_path
+from backbone.settings import shown_url, sqlite_path
 
-if TYPE_CHECKING:
-    from alembic.config import Config
-
-HEAD = "0001"
-SCRIPTS = Path(__file__).parents[2] / "migrations"
 BUSY_TIMEOUT_S = 10.0
 
 
-async def upgrade(url: str) -> None:
+async def upgrade(url: str, revision: str = "head") -> None:
     """Creates or migrates the database that `url` names. Raises DatabaseError with one line."""
+    if not _is_file(url):
+        return await ServerSchema(adapter_of(url), shown_url(url)).upgrade(revision)
     path = sqlite_path(url)
     with translated_files(path), translated(path):
-        await asyncio.to_thread(upgrade_file, path)
+        await asyncio.to_thread(upgrade_file, path, revision)
+
+
+async def downgrade(url: str, revision: str) -> None:
+    """Takes the database back to an older revision ("base": no tables), and the data of newer ones away."""
+    if not _is_file(url):
+        return await ServerSchema(adapter_of(url), shown_url(url)).downgrade(revision)
+    path = sqlite_path(url)
+    with translated_files(path), translated(path):
+        await asyncio.to_thread(downgrade_file, path, revision)
+
+
+async def revision_of(url: str) -> str | None:
+    """The database's revision; None where it has no schema yet."""
+    if not _is_file(url):
+        return await ServerSchema(adapter_of(url), shown_url(url)).revision()
+    path = sqlite_path(url)
+    with translated_files(path), translated(path):
+        return await asyncio.to_thread(current_revision, path)
+
+
+def _is_file(url: str) -> bool:
+    return urlsplit(url).scheme == "sqlite"
 
 
 def upgrade_file(path: Path, revision: str = "head") -> None:
@@ -53,40 +75,23 @@ def current_revision(path: Path) -> str | None:
         if db.execute("PRAGMA journal_mode=WAL").fetchone()[0] != "wal":
             raise DatabaseMisconfigured(f"the database {path} needs a local disk: its file system cannot keep a WAL")
         tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-        if "alembic_version" not in tables:
+        if VERSION_TABLE not in tables:
             if tables:
                 raise DatabaseMisconfigured(
                     f"{path} holds something else: choose another file in QUERYSCOPE_DATABASE_URL"
                 )
             return None
-        row = db.execute("SELECT version_num FROM alembic_version").fetchone()
+        row = db.execute(f"SELECT version_num FROM {VERSION_TABLE}").fetchone()
         return str(row[0]) if row else None
 
 
-def _run(path: Path, revision: str, direction: str) -> None:
-    from alembic import command
-    from alembic.util import CommandError
-
+def _run(path: Path, revision: str, direction: Direction) -> None:
     engine = sa.create_engine(sa.URL.create("sqlite", database=str(path)), poolclass=sa.NullPool)
     # The driver would commit before each CREATE TABLE; this way a migration that is killed leaves nothing behind.
     sa.event.listen(engine, "connect", lambda connection, _: setattr(connection, "isolation_level", None))
     sa.event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
     try:
         with engine.begin() as connection:
-            getattr(command, direction)(alembic_config(connection), revision)
-    except CommandError as error:
-        raise DatabaseMisconfigured(
-            f"the database {path} was written by a newer version of queryscope: use that version ({error})"
-        ) from error
+            move(connection, direction, revision, str(path))
     finally:
         engine.dispose()
-
-
-def alembic_config(connection: sa.Connection) -> "Config":
-    """Alembic's configuration for this project's revisions, run on `connection`."""
-    from alembic.config import Config
-
-    config = Config()
-    config.set_main_option("script_location", str(SCRIPTS).replace("%", "%%"))
-    config.attributes["connection"] = connection
-    return config

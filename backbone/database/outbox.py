@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from backbone.database.engine import Database
 from backbone.database.tables import outbox
+from backbone.database.upsert import insert_missing
 from backbone.log.port import Log
 from schemas.codec import encode_line
 from schemas.lifecycle import Record
@@ -55,21 +56,17 @@ class Outbox:
     async def add(self, conn: AsyncConnection, topic: str, record: Record) -> None:
         """Adds a record in the caller's transaction; one whose id is waiting already is left as it is."""
         mine = outbox.c.service == self._service
-        same = sa.select(outbox.c.id).where(mine, outbox.c.id == record.id)
         self._fresh = True
-        if (await conn.execute(same)).first() is not None:
-            return
         last = (await conn.execute(sa.select(sa.func.max(outbox.c.position)).where(mine))).scalar()
-        await conn.execute(
-            sa.insert(outbox).values(
-                service=self._service,
-                id=record.id,
-                position=(last or 0) + 1,
-                topic=topic,
-                run_id=record.run_id,
-                line=encode_line(record),
-            )
-        )
+        row = {
+            "service": self._service,
+            "id": record.id,
+            "position": (last or 0) + 1,
+            "topic": topic,
+            "run_id": record.run_id,
+            "line": encode_line(record),
+        }
+        await insert_missing(conn, outbox, [row])
 
     async def drain(self, database: Database, log: Log, partitions: Collection[int] | None = None) -> int:
         """Appends what waits, in order, and deletes it after; returns how many. Safe to be killed anywhere.

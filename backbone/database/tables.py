@@ -6,20 +6,22 @@ One service writes each table: the comment on it says which.
 """
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import mysql
+
+from backbone.database.texts import LongText, ShortText
 
 metadata = sa.MetaData()
 
 RUN_ID = sa.String(32)
-# MySQL caps a plain BLOB at 64 KB and a plain TEXT likewise
-LARGE_BYTES = sa.LargeBinary(length=2**24 - 1)
-LARGE_TEXT = sa.Text(length=2**24 - 1)
+# MySQL caps a plain BLOB at 64 KB
+LARGE_BYTES = sa.LargeBinary().with_variant(mysql.MEDIUMBLOB(), "mysql", "mariadb")
 
 runs = sa.Table(
     "runs",
     metadata,
     sa.Column("run_id", RUN_ID, primary_key=True),
-    sa.Column("name", sa.String(200), nullable=False),
-    sa.Column("target", sa.String(2000), nullable=False),
+    sa.Column("name", ShortText(200), nullable=False),
+    sa.Column("target", ShortText(2000), nullable=False),
     sa.Column("history_key", sa.String(32), nullable=False),  # hash of name and target: MySQL cannot index them whole
     sa.Column("status", sa.String(16), nullable=False),
     sa.Column("verdict", sa.String(16)),
@@ -38,7 +40,7 @@ runs = sa.Table(
     sa.Column("scenario", sa.JSON, nullable=False),  # schemas.scenario.Scenario, redacted
     sa.Column("accepted", sa.JSON),  # schemas.lifecycle.RunAccepted
     sa.Column("result", sa.JSON),  # schemas.results.RunResult without its diagnosis, once judged
-    sa.Column("failure", LARGE_TEXT),
+    sa.Column("failure", LongText),
     sa.Index("runs_by_history", "history_key", "requested_at_us"),
     sa.Index("runs_by_time", "requested_at_us"),
     comment="written by the aggregator",
@@ -57,7 +59,7 @@ run_timeline = sa.Table(
     "run_timeline",
     metadata,
     sa.Column("run_id", RUN_ID, primary_key=True),
-    sa.Column("step", sa.String(64), primary_key=True),  # "*" = all steps
+    sa.Column("step", ShortText(64), primary_key=True),  # "*" = all steps
     sa.Column("resolution", sa.Integer, primary_key=True),  # seconds: 1, 10, 60
     sa.Column("window", sa.Integer, primary_key=True),  # last second covered, since t0
     _count("requests"),
@@ -98,8 +100,8 @@ sla_results = sa.Table(
     metadata,
     sa.Column("run_id", RUN_ID, primary_key=True),
     sa.Column("sla_index", sa.Integer, primary_key=True),
-    sa.Column("metric", sa.String(64), nullable=False),
-    sa.Column("expression", sa.String(500), nullable=False),
+    sa.Column("metric", ShortText(64), nullable=False),
+    sa.Column("expression", ShortText(500), nullable=False),
     _number("target"),
     _number("actual"),
     _number("delta"),
@@ -107,7 +109,7 @@ sla_results = sa.Table(
     sa.Column("unit", sa.String(8), nullable=False),
     sa.Column("lower_bound", sa.Boolean, nullable=False),
     _count("breached_windows"),
-    sa.Column("note", sa.String(500), nullable=False, default=""),
+    sa.Column("note", ShortText(500), nullable=False, default=""),
     comment="written by the aggregator",
 )
 
@@ -120,7 +122,7 @@ diagnoses = sa.Table(
     sa.Column("created_at_us", sa.BigInteger, nullable=False),
     sa.Column("cause", sa.String(40), nullable=False),
     _number("confidence"),
-    sa.Column("summary", LARGE_TEXT, nullable=False),
+    sa.Column("summary", LongText, nullable=False),
     sa.Column("record", sa.JSON, nullable=False),  # schemas.diagnosis.DiagnosisReady
     sa.Index("diagnoses_by_run", "run_id", "created_at_us"),
     comment="written by the diagnoser",
@@ -143,7 +145,7 @@ outcome_partials = sa.Table(
     sa.Column("worker", sa.Integer, primary_key=True),  # writes one partition: its mark alone makes the row final
     sa.Column("window", sa.Integer, primary_key=True),
     sa.Column("stage", sa.Integer, primary_key=True),
-    sa.Column("step", sa.String(64), primary_key=True),
+    sa.Column("step", ShortText(64), primary_key=True),
     sa.Column("state", LARGE_BYTES, nullable=False),  # services.aggregator.partials, absolute
     comment="written by the aggregator",
 )
@@ -164,7 +166,7 @@ worker_progress = sa.Table(
     sa.Column("fenced", sa.Boolean, nullable=False),
     sa.Column("final", sa.Boolean, nullable=False),
     sa.Column("stopped", sa.String(16)),
-    sa.Column("stop_detail", sa.String(500), nullable=False, default=""),
+    sa.Column("stop_detail", ShortText(500), nullable=False, default=""),
     sa.Column("unacknowledged", sa.BigInteger, nullable=False, default=0),
     comment="written by the aggregator",
 )

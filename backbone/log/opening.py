@@ -9,7 +9,17 @@ from backbone.settings import sqlite_path
 
 
 async def open_log(url: str, partitions: int) -> Log:
-    """Opens the log that `url` names; `partitions` counts where it is created and must agree where it exists."""
-    if urlsplit(url).scheme == "sqlite":
+    """Opens the log that `url` names; `partitions` counts where it is created.
+
+    Where it exists, an embedded log must have as many, and Kafka's own number is taken.
+    """
+    scheme = urlsplit(url).scheme
+    if scheme == "sqlite":
         return await open_embedded_log(sqlite_path(url), partitions)
-    raise LogMisconfigured(f"'{url}' is not a log: write sqlite:////path/log.db")
+    if scheme == "kafka":
+        try:
+            from backbone.log.kafka import open_kafka_log
+        except ModuleNotFoundError as error:
+            raise LogMisconfigured(f"{error.name} is missing: pip install 'queryscope[kafka]'") from None
+        return await open_kafka_log(url, partitions)
+    raise LogMisconfigured(f"'{url}' is not a log: write sqlite:////path/log.db or kafka://host:9092")

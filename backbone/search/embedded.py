@@ -19,7 +19,6 @@ import numpy as np
 from backbone.filelock import exclusive_lock
 from backbone.search.errors import SearchError, SearchMisconfigured, SearchReadOnly, SearchUnavailable
 from backbone.search.port import SearchDocument, SearchHit, SearchIndex
-from backbone.settings import sqlite_path
 from backbone.sqlite_faults import Fault, classify, classify_os, describe
 
 T = TypeVar("T")
@@ -53,9 +52,8 @@ def _translated(path: Path) -> Iterator[None]:
         raise _ERRORS[fault](describe("the search index", path, fault, error)) from error
 
 
-async def open_search(url: str) -> SearchIndex:
-    """Opens the index that a sqlite:/// URL names and creates it where it is missing. Raises SearchError."""
-    path = sqlite_path(url)
+async def open_embedded_search(path: Path) -> SearchIndex:
+    """Opens the index in this file and creates it where it is missing. Raises SearchError."""
     index = EmbeddedSearch(path)
     await index.prepare()
     return index

@@ -6,11 +6,15 @@ Revises:
 
 import sqlalchemy as sa
 from alembic import op
+from sqlalchemy.dialects import mysql
 
 revision = "0001"
 down_revision = None
 branch_labels = None
 depends_on = None
+
+LARGE_BYTES = sa.LargeBinary().with_variant(mysql.MEDIUMBLOB(), "mysql", "mariadb")
+LARGE_TEXT = sa.Text().with_variant(mysql.MEDIUMTEXT(), "mysql", "mariadb")
 
 
 def upgrade() -> None:
@@ -22,7 +26,7 @@ def upgrade() -> None:
         sa.Column("created_at_us", sa.BigInteger(), nullable=False),
         sa.Column("cause", sa.String(length=40), nullable=False),
         sa.Column("confidence", sa.Double(), nullable=True),
-        sa.Column("summary", sa.Text(length=16777215), nullable=False),
+        sa.Column("summary", LARGE_TEXT, nullable=False),
         sa.Column("record", sa.JSON(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
         comment="written by the diagnoser",
@@ -47,7 +51,7 @@ def upgrade() -> None:
         sa.Column("position", sa.BigInteger(), nullable=False),
         sa.Column("topic", sa.String(length=80), nullable=False),
         sa.Column("run_id", sa.String(length=32), nullable=False),
-        sa.Column("line", sa.LargeBinary(length=16777215), nullable=False),
+        sa.Column("line", LARGE_BYTES, nullable=False),
         sa.PrimaryKeyConstraint("service", "id"),
         comment="derived events on their way to the log; each service writes its own rows",
     )
@@ -58,7 +62,7 @@ def upgrade() -> None:
         sa.Column("window", sa.Integer(), nullable=False),
         sa.Column("stage", sa.Integer(), nullable=False),
         sa.Column("step", sa.String(length=64), nullable=False),
-        sa.Column("state", sa.LargeBinary(length=16777215), nullable=False),
+        sa.Column("state", LARGE_BYTES, nullable=False),
         sa.PrimaryKeyConstraint("run_id", "worker", "window", "stage", "step"),
         comment="written by the aggregator",
     )
@@ -78,7 +82,7 @@ def upgrade() -> None:
         sa.Column("next_event", sa.Integer(), nullable=False),
         sa.Column("judged", sa.Boolean(), nullable=False),
         sa.Column("ended", sa.Boolean(), nullable=False),
-        sa.Column("state", sa.LargeBinary(length=16777215), nullable=False),
+        sa.Column("state", LARGE_BYTES, nullable=False),
         sa.PrimaryKeyConstraint("run_id"),
         comment="written by the aggregator",
     )
@@ -144,7 +148,7 @@ def upgrade() -> None:
         sa.Column("scenario", sa.JSON(), nullable=False),
         sa.Column("accepted", sa.JSON(), nullable=True),
         sa.Column("result", sa.JSON(), nullable=True),
-        sa.Column("failure", sa.Text(length=16777215), nullable=True),
+        sa.Column("failure", LARGE_TEXT, nullable=True),
         sa.PrimaryKeyConstraint("run_id"),
         comment="written by the aggregator",
     )

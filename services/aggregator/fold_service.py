@@ -116,11 +116,12 @@ class PartitionReader:
         changes = state.fold.take_changes()
         incarnation = await self._log.incarnation()
         async with self._database.write() as conn:
-            await store.save_changes(conn, changes)
+            # First: on a server this locks the offset, so that a zombie waits here and fails before it writes.
             await advance_offset(
                 conn, PROJECTION, OUTCOMES, self._partition,
                 expected=first, next=state.offset, incarnation=incarnation,
             )  # fmt: skip
+            await store.save_changes(conn, changes)
         done = state.offset - first
         self._metrics.add("queryscope_consumer_records_total", done, projection=PROJECTION, topic=OUTCOMES)
         return done

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from backbone.database import tables as t
 from backbone.database.errors import OwnershipLost
+from backbone.database.upsert import upsert
 from backbone.maths.totals import Totals
 from schemas.outcomes import WindowMark
 from schemas.results import RunResult, SlaResult, TimelineRow
@@ -25,15 +26,6 @@ Event = tuple[str, Values]
 """(event, data) of a run's live stream"""
 
 _PROGRESS_FIELDS = tuple(each.name for each in fields(WorkerProgress))
-
-
-async def _upsert(conn: AsyncConnection, table: sa.Table, rows: Sequence[Values]) -> None:
-    """Replaces whole rows by their primary key, on any database."""
-    keys = [column.name for column in table.primary_key.columns]
-    matches = sa.and_(*(table.c[name] == sa.bindparam(f"key_{name}") for name in keys))
-    if rows:
-        await conn.execute(sa.delete(table).where(matches), [{f"key_{k}": row[k] for k in keys} for row in rows])
-        await conn.execute(sa.insert(table), [dict(row) for row in rows])
 
 
 # --- step 1: partitions of outcomes
@@ -75,8 +67,8 @@ async def load_open_windows(conn: AsyncConnection, progress: WorkerProgress) -> 
 
 async def save_changes(conn: AsyncConnection, changes: Changes) -> None:
     """Writes what a fold changed, absolute."""
-    await _upsert(conn, t.worker_progress, [_progress_row(progress) for progress in changes.progress])
-    await _upsert(
+    await upsert(conn, t.worker_progress, [_progress_row(progress) for progress in changes.progress])
+    await upsert(
         conn,
         t.outcome_partials,
         [
@@ -87,7 +79,7 @@ async def save_changes(conn: AsyncConnection, changes: Changes) -> None:
             for (run_id, worker), (window, stage, step), totals in changes.partials
         ],
     )  # fmt: skip
-    await _upsert(conn, t.worker_marks, [_mark_row(folded) for folded in changes.marks])
+    await upsert(conn, t.worker_marks, [_mark_row(folded) for folded in changes.marks])
 
 
 def _progress(row: Values) -> WorkerProgress:
@@ -155,12 +147,12 @@ async def delete_before(conn: AsyncConnection, run_id: str, window: int) -> None
 
 
 async def save_timeline(conn: AsyncConnection, rows: Sequence[TimelineRow]) -> None:
-    await _upsert(conn, t.run_timeline, [row.model_dump() for row in rows])
+    await upsert(conn, t.run_timeline, [row.model_dump() for row in rows])
 
 
 async def save_sla_results(conn: AsyncConnection, run_id: str, results: Iterable[SlaResult]) -> None:
     rows = [{"run_id": run_id, "sla_index": i, **result.model_dump()} for i, result in enumerate(results)]
-    await _upsert(conn, t.sla_results, rows)
+    await upsert(conn, t.sla_results, rows)
 
 
 async def move_on(

@@ -33,15 +33,17 @@ class Done:
 
 
 class Cli:
-    """The command line on one data directory."""
+    """The command line on one data directory; `settings` are QUERYSCOPE_ variables without their prefix."""
 
-    def __init__(self, data_dir: Path) -> None:
+    def __init__(self, data_dir: Path, **settings: str) -> None:
         self.data_dir = data_dir
+        self._settings = {f"QUERYSCOPE_{name.upper()}": value for name, value in settings.items()}
 
     @property
     def environment(self) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("QUERYSCOPE_")}
-        return {**kept, "QUERYSCOPE_DATA_DIR": str(self.data_dir), "PYTHONPATH": str(ROOT), "NO_COLOR": "1"}
+        ours = {"QUERYSCOPE_DATA_DIR": str(self.data_dir), "PYTHONPATH": str(ROOT), "NO_COLOR": "1"}
+        return {**kept, **ours, **self._settings}
 
     def command(self, *arguments: str) -> list[str]:
         return [sys.executable, "-m", "queryscope", *arguments]

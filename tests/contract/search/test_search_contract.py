@@ -1,15 +1,11 @@
 """What every search adapter must do."""
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import numpy as np
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from backbone.search.embedded import open_search
 from backbone.search.embedding import embed_text
+from backbone.search.opening import open_search
 from backbone.search.port import SearchDocument, SearchIndex
 
 
@@ -25,13 +21,6 @@ def document(
         fields=fields or {},
         started_at_us=run,
     )
-
-
-@pytest.fixture(params=["embedded"])
-async def index(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[SearchIndex]:
-    opened = await open_search(f"sqlite:///{tmp_path / 'search.db'}")
-    yield opened
-    await opened.close()
 
 
 async def test_an_upserted_document_comes_back_whole(index: SearchIndex) -> None:
@@ -100,12 +89,11 @@ async def test_nearest_neighbours_are_exact(index: SearchIndex) -> None:
     assert [hit.text for hit in hits] == [texts[i] for i in by_hand]
 
 
-async def test_what_was_indexed_is_there_after_reopening(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path / 'search.db'}"
-    first = await open_search(url)
+async def test_what_was_indexed_is_there_after_reopening(search_url: str) -> None:
+    first = await open_search(search_url)
     await first.upsert(document(1))
     await first.close()
-    second = await open_search(url)
+    second = await open_search(search_url)
     assert await second.count() == 1
     await second.close()
 

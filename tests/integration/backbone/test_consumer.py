@@ -3,9 +3,11 @@
 import asyncio
 import contextlib
 import json
+import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -14,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from backbone.consumer import POLL_S, ConsumerStopped, Effect, Handler, RecordConsumer, RecordUndecodable
 from backbone.database.engine import Database
 from backbone.database.errors import DatabaseUnavailable, ForeignIncarnation
-from backbone.database.offsets import advance_offset
+from backbone.database.offsets import advance_offset, load_offset
 from backbone.database.tables import run_events
 from backbone.log.embedded import EmbeddedLog
 from backbone.telemetry import Metrics
@@ -114,6 +116,23 @@ async def test_records_take_effect_once_and_in_order_over_restarts(rig: Rig) -> 
     async with running(rig.consumer(store)):
         await rows_reach(rig, 4)
     assert await rig.rows() == ["a", "b", "c", "d"]
+
+
+async def test_a_gap_in_the_log_is_stepped_over_and_nothing_behind_it_is_applied_twice(
+    rig: Rig, tmp_path: Path
+) -> None:
+    for line in (b"a", b"gone", b"c", b"d"):
+        await rig.append(line)
+    with contextlib.closing(sqlite3.connect(tmp_path / "log.db")) as db, db:
+        db.execute("DELETE FROM batches WHERE topic = 'runs' AND base_offset = 1")
+    for _ in range(2):
+        async with running(rig.consumer(store)):
+            await rows_reach(rig, 3)
+            rig.turned.clear()
+            await asyncio.wait_for(rig.turned.wait(), WAIT_S)
+    assert await rig.rows() == ["a", "c", "d"]
+    async with rig.database.read() as conn:
+        assert await load_offset(conn, "p", "runs", 0, await rig.log.incarnation()) == 4
 
 
 async def test_all_topics_and_partitions_of_a_member_are_read(rig: Rig) -> None:

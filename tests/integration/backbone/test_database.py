@@ -21,6 +21,7 @@ from backbone.database.errors import (
     OwnershipLost,
 )
 from backbone.database.offsets import advance_offset, load_offset
+from backbone.database.revisions import HEAD, SCRIPTS
 from backbone.database.tables import metadata, offsets
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -112,11 +113,11 @@ def test_the_migration_makes_exactly_the_tables_and_takes_them_back(tmp_path: Pa
         assert sa.inspect(connection).get_table_names() == ["alembic_version"]
     engine.dispose()
     migrate.upgrade_file(path)
-    assert migrate.current_revision(path) == migrate.HEAD
+    assert migrate.current_revision(path) == HEAD
 
 
 def test_head_names_the_newest_revision() -> None:
-    assert ScriptDirectory(str(migrate.SCRIPTS)).get_current_head() == migrate.HEAD
+    assert ScriptDirectory(str(SCRIPTS)).get_current_head() == HEAD
 
 
 async def test_processes_that_start_at_once_all_find_the_schema(tmp_path: Path) -> None:
@@ -127,7 +128,7 @@ async def test_processes_that_start_at_once_all_find_the_schema(tmp_path: Path) 
         for _ in range(4)
     ]
     assert await asyncio.wait_for(asyncio.gather(*(process.wait() for process in started)), 60) == [0] * 4
-    assert migrate.current_revision(path) == migrate.HEAD
+    assert migrate.current_revision(path) == HEAD
 
 
 async def test_a_database_of_a_newer_version_is_refused(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from backbone.errors import SettingsError
-from backbone.settings import load_settings, origin_of, prepare_data_dir, sqlite_path, sqlite_url
+from backbone.settings import load_settings, origin_of, prepare_data_dir, shown_url, sqlite_path, sqlite_url
 
 
 @pytest.fixture(autouse=True)
@@ -50,8 +50,10 @@ def test_a_relative_data_directory_is_made_absolute(monkeypatch: pytest.MonkeyPa
     ("given", "told"),
     [
         ({"partitions": 0}, "QUERYSCOPE_PARTITIONS: Input should be greater than or equal to 1"),
-        ({"log_url": "kafka://localhost:9092"}, "QUERYSCOPE_LOG_URL: 'kafka://localhost:9092' is not supported"),
+        ({"log_url": "amqp://localhost:5672"}, "QUERYSCOPE_LOG_URL: 'amqp://localhost:5672' is not supported"),
         ({"database_url": "sqlite:///"}, "'sqlite:///' names no file"),
+        ({"database_url": "oracle://ada:secret@db/x"}, "QUERYSCOPE_DATABASE_URL: 'oracle://ada:***@db/x' is not"),
+        ({"search_url": "postgresql://db/x"}, "write sqlite:////path/file.db or https://host:9200"),
         ({"log_url": "sqlite:////x.db", "database_url": "sqlite:////x.db"}, "need a file of their own each"),
         ({"log_level": "loud"}, "QUERYSCOPE_LOG_LEVEL: Input should be"),
         ({"colour": "blue"}, "QUERYSCOPE_COLOUR: Extra inputs are not permitted"),
@@ -62,6 +64,19 @@ def test_a_wrong_setting_is_one_line_that_names_it(given: dict[str, object], tol
         load_settings(**given)
     assert told in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ("postgresql://ada:se:c@db:5432/x?ssl=require", "postgresql://ada:***@db:5432/x?ssl=require"),
+        ("https://search:9200", "https://search:9200"),
+        ("mysql://ada@db/x", "mysql://ada@db/x"),
+        ("sqlite:////a/b@c:d.db", "sqlite:////a/b@c:d.db"),
+    ],
+)
+def test_a_url_is_shown_without_its_password(given: str, shown: str) -> None:
+    assert shown_url(given) == shown
 
 
 def test_a_url_and_its_file_are_inverse(tmp_path: Path) -> None:

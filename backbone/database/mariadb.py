@@ -1,0 +1,64 @@
+"""Owns how MariaDB and MySQL are connected to, how transactions begin, what errors mean. It must not know tables."""
+
+import logging
+from contextlib import AbstractContextManager
+
+import asyncmy.errors
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from backbone.database.adapters import READERS, WRITERS
+from backbone.database.server import (
+    CONNECT_TIMEOUT_S,
+    STATEMENT_TIMEOUT_S,
+    Fault,
+    ServerFaults,
+    parse_url,
+    server_engine,
+)
+
+_BY_NUMBER: dict[int, Fault] = {
+    **dict.fromkeys((1040, 1053, 1152, 1158, 1159, 1160, 1161, 1203, 1205, 1213, 1290, 1317, 1836), "unavailable"),
+    **dict.fromkeys((1927, 2002, 2003, 2005, 2006, 2013, 2055, 4031), "unavailable"),
+    **dict.fromkeys((1021, 1114), "full"),
+    **dict.fromkeys((1034, 1035, 1194, 1195), "corrupt"),
+    **dict.fromkeys((1044, 1045, 1049, 1130, 1142, 1227, 1698), "misconfigured"),
+}
+"""By the server's or the client's error number."""
+
+
+class MariadbAdapter:
+    """mysql://user:password@host:port/database"""
+
+    def __init__(self, url: str) -> None:
+        self._url = parse_url(url, "mysql+asyncmy").update_query_dict({"charset": "utf8mb4"})
+        self._faults = ServerFaults(self._url, _classify, (asyncmy.errors.Error,))
+        logging.getLogger("asyncmy").setLevel(logging.ERROR)  # it repeats the server's notes as warnings
+
+    def reader(self) -> AsyncEngine:
+        engine = self._engine(READERS, "REPEATABLE READ")
+        sa.event.listen(engine.sync_engine, "begin", _begin_snapshot)
+        return engine
+
+    def writer(self) -> AsyncEngine:
+        # READ COMMITTED: no gap locks, so that owners of different runs do not wait for each other
+        return self._engine(WRITERS, "READ COMMITTED")
+
+    def translated(self) -> AbstractContextManager[None]:
+        return self._faults.translated()
+
+    def translated_connecting(self) -> AbstractContextManager[None]:
+        return self._faults.translated_connecting()
+
+    def _engine(self, connections: int, isolation: str) -> AsyncEngine:
+        timeouts = {"connect_timeout": CONNECT_TIMEOUT_S, "read_timeout": STATEMENT_TIMEOUT_S}
+        return server_engine(self._url, connections, isolation, timeouts)
+
+
+def _begin_snapshot(connection: sa.Connection) -> None:
+    connection.exec_driver_sql("START TRANSACTION READ ONLY")
+
+
+def _classify(error: BaseException) -> Fault | None:
+    number = error.args[0] if error.args else None
+    return _BY_NUMBER.get(number) if isinstance(number, int) else None

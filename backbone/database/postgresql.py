@@ -1,0 +1,79 @@
+"""Owns how PostgreSQL is connected to, how its transactions begin and what its errors mean. It must not know tables."""
+
+from contextlib import AbstractContextManager
+
+import asyncpg
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from backbone.database.adapters import READERS, WRITERS
+from backbone.database.server import (
+    CONNECT_TIMEOUT_S,
+    STATEMENT_TIMEOUT_S,
+    Fault,
+    ServerFaults,
+    parse_url,
+    server_engine,
+)
+
+_BY_STATE: dict[str, Fault] = {
+    "08": "unavailable",  # connection
+    "25006": "unavailable",  # read only: a standby, for as long as it is none
+    "28": "misconfigured",  # user or password
+    "3D": "misconfigured",  # no such database
+    "40001": "unavailable",  # could not serialise
+    "40P01": "unavailable",  # deadlock
+    "42501": "misconfigured",  # no right to
+    "53": "unavailable",  # out of memory, connections
+    "53100": "full",
+    "55P03": "unavailable",  # lock not to be had
+    "57": "unavailable",  # shut down, starting up, cancelled
+    "58": "unavailable",  # I/O
+    "XX001": "corrupt",
+    "XX002": "corrupt",
+}
+"""By SQLSTATE, or its class."""
+
+
+class PostgresqlAdapter:
+    """postgresql://user:password@host:port/database[?sslmode=require]"""
+
+    def __init__(self, url: str) -> None:
+        parsed = parse_url(url, "postgresql+asyncpg")
+        mode = parsed.query.get("sslmode")  # libpq's word for what the driver calls ssl
+        if mode is not None:
+            parsed = parsed.difference_update_query(["sslmode"]).update_query_dict({"ssl": mode})
+        self._url = parsed
+        self._faults = ServerFaults(parsed, _classify, (asyncpg.PostgresError, asyncpg.InterfaceError))
+
+    def reader(self) -> AsyncEngine:
+        engine = self._engine(READERS, "REPEATABLE READ")
+        return engine.execution_options(postgresql_readonly=True)
+
+    def writer(self) -> AsyncEngine:
+        # READ COMMITTED: an UPDATE that waited for a row looks at its condition again, which is compare-and-set
+        return self._engine(WRITERS, "READ COMMITTED")
+
+    def translated(self) -> AbstractContextManager[None]:
+        return self._faults.translated()
+
+    def translated_connecting(self) -> AbstractContextManager[None]:
+        return self._faults.translated_connecting()
+
+    def _engine(self, connections: int, isolation: str) -> AsyncEngine:
+        return server_engine(
+            self._url,
+            connections,
+            isolation,
+            {
+                "timeout": CONNECT_TIMEOUT_S,
+                "command_timeout": STATEMENT_TIMEOUT_S,
+                "server_settings": {"application_name": "queryscope"},
+            },
+        )
+
+
+def _classify(error: BaseException) -> Fault | None:
+    if isinstance(error, asyncpg.InterfaceError):
+        return "unavailable" if "closed" in str(error) else None
+    state = str(getattr(error, "sqlstate", None) or "")
+    return _BY_STATE.get(state) or _BY_STATE.get(state[:2])

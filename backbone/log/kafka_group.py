@@ -1,0 +1,129 @@
+"""Owns membership in a consumer group on Kafka: which partitions the group's coordinator gives to this member.
+
+It must not read records: the member subscribes to one topic, pauses it, and what it is assigned there counts for all
+co-partitioned topics.
+"""
+
+import asyncio
+from typing import Any
+
+import structlog
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.coordinator.assignors.range import RangePartitionAssignor
+
+from backbone.log.kafka_faults import translated
+
+FIRST_ASSIGNMENT_S = 10.0
+TURN_S = 1.0
+LEAVE_S = 5.0
+
+
+class _Listener(ConsumerRebalanceListener):
+    def __init__(self, membership: "KafkaMembership") -> None:
+        self._membership = membership
+
+    def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
+        self._membership.assigned(frozenset())
+
+    def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
+        self._membership.assigned(frozenset(each.partition for each in assigned))
+
+
+class KafkaMembership:
+    """Joins when first asked what it owns. Heartbeats run by themselves while it is asked now and then."""
+
+    def __init__(
+        self,
+        connection: dict[str, Any],  # Any: keyword arguments of aiokafka
+        *,
+        where: str,
+        group: str,
+        topic: str,
+        session_timeout_ms: int,
+        instance: str | None,
+    ) -> None:
+        self._connection = connection
+        self._where = where
+        self._group = group
+        self._topic = topic
+        self._session_timeout_ms = session_timeout_ms
+        self._instance = instance
+        self._consumer: AIOKafkaConsumer | None = None
+        self._turn: asyncio.Task[object] | None = None
+        self._owned: frozenset[int] = frozenset()
+        self._settled = asyncio.Event()
+        self._logger = structlog.get_logger("log").bind(group=group)
+
+    async def owned(self) -> frozenset[int]:
+        with translated(self._where):
+            first = self._consumer is None
+            if first:
+                await self._join()
+            await self._show_activity()
+            if first:
+                await self._wait_for_assignment()
+        return self._owned
+
+    async def leave(self) -> None:
+        consumer, self._consumer = self._consumer, None
+        self._owned = frozenset()
+        self._settled.clear()
+        if consumer is None:
+            return
+        if self._turn is not None:
+            self._turn.cancel()
+            await asyncio.wait({self._turn})
+            self._turn = None
+        with translated(self._where):
+            await asyncio.wait_for(consumer.stop(), LEAVE_S)
+
+    def assigned(self, partitions: frozenset[int]) -> None:
+        """Called by the coordinator's task, at a revocation with none."""
+        self._owned = partitions
+        if partitions and self._consumer is not None:
+            self._consumer.pause(*(TopicPartition(self._topic, partition) for partition in partitions))
+        if partitions:
+            self._settled.set()
+        self._logger.info("partitions of this member", partitions=sorted(partitions))
+
+    async def _join(self) -> None:
+        consumer = AIOKafkaConsumer(
+            **self._connection,
+            group_id=self._group,
+            group_instance_id=self._instance,
+            enable_auto_commit=False,
+            # The sticky assignor keeps its state on its class: groups of one process would mix.
+            partition_assignment_strategy=(RangePartitionAssignor,),
+            session_timeout_ms=self._session_timeout_ms,
+            rebalance_timeout_ms=self._session_timeout_ms,
+            max_poll_interval_ms=self._session_timeout_ms,
+            heartbeat_interval_ms=min(1000, self._session_timeout_ms // 5),
+        )
+        consumer.subscribe([self._topic], listener=_Listener(self))
+        self._consumer = consumer
+        try:
+            await consumer.start()
+        except BaseException:
+            self._consumer = None
+            await consumer.stop()
+            raise
+
+    async def _show_activity(self) -> None:
+        """A member whose owner stays away leaves the group; asking for records, of which none come, is activity.
+
+        The task is never cancelled while the member lives: aiokafka would count it as active for ever.
+        """
+        assert self._consumer is not None
+        if self._turn is None:
+            self._turn = asyncio.create_task(self._consumer.getmany(timeout_ms=0))
+        await asyncio.wait({self._turn}, timeout=TURN_S)
+        if self._turn.done():
+            turn, self._turn = self._turn, None
+            turn.result()
+
+    async def _wait_for_assignment(self) -> None:
+        """A group that has more members than partitions assigns none to some: then this waits in vain, once."""
+        try:
+            await asyncio.wait_for(self._settled.wait(), FIRST_ASSIGNMENT_S)
+        except TimeoutError:
+            self._logger.warning("no partition was assigned yet", waited_s=FIRST_ASSIGNMENT_S)
