@@ -25,6 +25,24 @@ MetricName = Literal[
     # Gauge, records, by projection and topic: records of owned partitions that are not processed yet.
     # Growing: add a process of the service, or see why its handler is slow.
     "queryscope_consumer_lag",
+    # Gauge, records, by service: derived events that are stored and not yet on the log.
+    # Above zero for minutes: the log cannot be appended to; the service's log lines name why.
+    "queryscope_outbox_backlog",
+    # Gauge, runs, by status (queued, running): runs of owned partitions that are not judged.
+    # Queued for minutes: no runner is free; start another or see why those that stand take none.
+    "queryscope_runs_open",
+    # Counter, runs, by status and verdict: runs that ended, as they were judged.
+    # Lost or failed growing: read the reason with `queryscope show RUN`.
+    "queryscope_runs_ended_total",
+    # Counter, outcomes: outcomes of ended runs that the log had acknowledged.
+    # Always aggregated plus lost; it grows when a run is judged.
+    "queryscope_outcomes_acknowledged_total",
+    # Counter, outcomes: outcomes of ended runs that count in their results.
+    # Behind the acknowledged ones: outcomes were lost, and those runs are invalid.
+    "queryscope_outcomes_aggregated_total",
+    # Counter, outcomes: acknowledged outcomes of ended runs that do not count in their results.
+    # Any: look for dead letters of outcomes and for runs that were given up.
+    "queryscope_outcomes_lost_total",
     # Counter, requests, by method, route and status: what the API answered.
     # 5xx growing: a store is away or full; /readyz names it.
     "queryscope_http_requests_total",
