@@ -50,6 +50,7 @@ MetricName = Literal[
     # Growing: the database is busy, or load and API share too few cores.
     "queryscope_http_first_byte_seconds",
     # Gauge, streams: live streams that are open now.
+    # Far above the pages that people have open: a program opens streams and does not close them.
     "queryscope_http_live_streams",
     # Counter, runs: runs that were asked for through this API.
     # Growing while none starts: no runner is up.
