@@ -29,7 +29,7 @@ def test_every_metric_is_on_the_page_with_the_kind_that_its_name_gives_it() -> N
 def test_a_metric_whose_comment_leaves_something_out_is_refused(comment: str) -> None:
     lines = "".join(f"    {line}\n" for line in comment.splitlines())
     source = (
-        f'MetricName = Literal[\n{lines}    "a_total",\n    # Gauge, records: it.\n    # Nothing to do.\n    "b",\n]\n'
+        f'MetricName = Literal[\n{lines}    "a_total",\n    # Gauge, runs: it.\n    # Nothing to do.\n    "b",\n]\n'
     )
     with pytest.raises(ValueError, match="a_total"):
         read_metrics(source)
