@@ -43,6 +43,9 @@ MetricName = Literal[
     # Counter, outcomes: acknowledged outcomes of ended runs that do not count in their results.
     # Any: look for dead letters of outcomes and for runs that were given up.
     "queryscope_outcomes_lost_total",
+    # Counter, records: terminal records of runs that had ended already; they changed nothing.
+    # Any: two aggregators judged one run; see that both stand on one database.
+    "queryscope_late_terminal_records_total",
     # Counter, requests, by method, route and status: what the API answered.
     # 5xx growing: a store is away or full; /readyz names it.
     "queryscope_http_requests_total",

@@ -82,7 +82,7 @@ def demo_scenario(url: str, fault: str) -> Scenario:
             "name": "demo",
             "target": url,
             "load": {**load, "duration": DURATION_S},
-            "sla": ["p95 < 20ms", "error_rate < 1%"],
+            "sla": ["p95 < 15ms", "error_rate < 1%"],
         }
     )
 

@@ -206,7 +206,8 @@ class RunCloser:
         last = closable_until(expected, progress, last_windows)
         until = min(last, run.next_window + CHUNK_S - 1)
         if until < run.next_window:
-            rows = await timeline(conn, run_id, limit=MAX_TIMELINE_ROWS) if ended else []
+            compared = ended and row.accepted.baseline is not None
+            rows = await timeline(conn, run_id, limit=MAX_TIMELINE_ROWS) if compared else []
             return Snapshot(row, progress, until, [], {}, ended, rows)
         marks = await store.load_marks(conn, run_id, run.next_window, until)
         partials = await store.load_partials(conn, run_id, run.next_window, until)

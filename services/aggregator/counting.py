@@ -23,12 +23,14 @@ OUTCOME_COUNTERS: tuple[MetricName, ...] = (
     "queryscope_outcomes_lost_total",
 )
 
+LATE: MetricName = "queryscope_late_terminal_records_total"
+
 
 def begin_counts(metrics: Metrics) -> None:
     """Shows every counter at zero: one that begins at 1 would hide its first event from rates."""
     for status, verdict in ENDINGS:
         metrics.add("queryscope_runs_ended_total", 0, status=status, verdict=verdict)
-    for name in OUTCOME_COUNTERS:
+    for name in (*OUTCOME_COUNTERS, LATE):
         metrics.add(name, 0)
     for name in COUNTERS:
         metrics.add(name, 0, projection=PROJECTION, topic=OUTCOMES)

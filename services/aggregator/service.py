@@ -52,7 +52,7 @@ class AggregatorService:
             platform,
             projection=RUNS_PROJECTION,
             topics=[RUNS, DIAGNOSES],
-            handler=RunsProjector(),
+            handler=RunsProjector(metrics=platform.metrics),
             group=RUNS_GROUP,
         )
         self._closing = RunsOwner(platform, clock=clock, wall_clock=wall_clock)
@@ -152,6 +152,7 @@ class RunsOwner:
             self._failures[run_id] = self._failures.get(run_id, 0) + 1
             self._logger.exception("run cannot be judged", run_id=run_id, tries=self._failures[run_id])
             if self._failures[run_id] >= TRIES:
+                del self._failures[run_id]
                 await self._closer.fail(run_id, f"the run could not be judged: {type(error).__name__}: {error}")
 
     async def _look_after(self, unjudged: frozenset[str]) -> None:

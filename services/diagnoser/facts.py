@@ -36,16 +36,15 @@ class LoadFacts:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """What the run's judge said. breached: the expressions in breach; has_sla: there was something to promise."""
+    """What the run's judge said. breached: the expressions in breach; has_sla: there was something to promise.
+
+    slow: one of those in breach is about time or throughput rather than failures.
+    """
 
     breached: tuple[str, ...] = ()
     has_sla: bool = False
+    slow: bool = False
     regression_worse: bool = False
-
-    @property
-    def off(self) -> bool:
-        """Somebody's expectation was not met."""
-        return bool(self.breached) or self.regression_worse
 
 
 @dataclass(frozen=True, slots=True)

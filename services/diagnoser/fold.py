@@ -19,7 +19,7 @@ from services.diagnoser.rows import FINISHED, LATENCY, STARTED, FirstRows, Slice
 BLOCK_US, MAX_BLOCKS = 1_000_000, 600
 BIN_US, MAX_BINS = 10_000, 65_536
 MAX_MARKS = 4_096
-SLICE_ROWS = 512
+SLICE_ROWS = 1_024
 _TIMINGS = ("latency", "service", "scheduled")
 _HISTOGRAM = Column(shape=(BUCKETS,))
 _BLOCK_COLUMNS = {name: Column() for name in ("ok", "failed", "bad", "ended", "started", "in_flight")}

@@ -59,6 +59,7 @@ def judged_of(result: RunResult) -> Judged:
     return Judged(
         breached=tuple(promise.expression for promise in result.sla if promise.status == "breach"),
         has_sla=bool(result.sla),
+        slow=any(promise.status == "breach" and promise.unit != "ratio" for promise in result.sla),
         regression_worse=result.regression is not None and result.regression.verdict == "worse",
     )
 

@@ -18,7 +18,7 @@ from services.diagnoser.rows import FINISHED, IN_FLIGHT, LATENCY, SENT, Rows
 MIN_ROWS = 300
 MIN_SLICE = 40
 MAX_LAG = 48
-_OUTLIER = 4.0
+_OUTLIER = 1.0  # spreads; a hiccup of the machine delays all in flight at once and must not count for more
 ALONE_SHARE = 0.35  # of the usual number in flight
 
 

@@ -6,6 +6,8 @@ measured up to the second that broke it, so that the same breach always gives th
 """
 
 import asyncio
+import importlib
+import threading
 from dataclasses import replace
 
 import structlog
@@ -21,6 +23,7 @@ from schemas.base import derived_id
 from schemas.breaches import BREACH_RECORDS, BreachRecord, SlaBreached
 from schemas.codec import decode_line
 from schemas.diagnosis import DiagnosisReady
+from schemas.sla import parse_sla
 from schemas.summary import SUMMARY_RECORDS, OutcomeRange, RunSummary
 from schemas.topics import BREACHES, DIAGNOSES, OUTCOMES, SUMMARIES
 from services.diagnoser.diagnosing import diagnose
@@ -34,6 +37,7 @@ from services.diagnoser.store import has_diagnosis, put_diagnosis
 
 DRAIN_S = 0.5
 DRAIN_SOON_S = 0.02
+WARM_UP_AFTER_S = 1.0
 
 
 class DiagnoserService:
@@ -53,11 +57,13 @@ class DiagnoserService:
     async def run(self, stop: asyncio.Event) -> None:
         """Consumes until `stop` is set."""
         over = asyncio.Event()
+        warm_up = asyncio.get_running_loop().call_later(WARM_UP_AFTER_S, _load_statistics)
         consuming = asyncio.create_task(self._consumer.run(stop))
         draining = asyncio.create_task(self._drain_until(over))
         try:
             await asyncio.wait((consuming, draining), return_when=asyncio.FIRST_COMPLETED)
         finally:
+            warm_up.cancel()
             over.set()
             if not consuming.done():
                 consuming.cancel()
@@ -100,7 +106,8 @@ class DiagnoserService:
             known = await has_diagnosis(conn, diagnosis_id)
         if known or subject.over:
             return None
-        judged = Judged(breached=(breach.expression,), has_sla=True)
+        slow = parse_sla(breach.expression).unit != "ratio"
+        judged = Judged(breached=(breach.expression,), has_sla=True, slow=slow)
         ranges = await self._so_far(subject)
         facts = await read_facts(self._platform.log, subject.run_id, subject.load, ranges, judged, breach.window)
         if not facts.enough:
@@ -128,6 +135,11 @@ class DiagnoserService:
                 return
             quiet_s = DRAIN_SOON_S if self._waiting else DRAIN_S
             await pause(over, backoff_s(outages) if outages else quiet_s)
+
+
+def _load_statistics() -> None:
+    """Imports what the first diagnosis would wait more than a second for, while the run is still on."""
+    threading.Thread(target=importlib.import_module, args=("scipy.stats",), daemon=True).start()
 
 
 def _trigger_of(topic: str, line: bytes) -> RunSummary | BreachRecord:

@@ -1,4 +1,4 @@
-/** Owns the list of runs while its page is open, asked for again only while one of them is on. It must not draw. */
+/** Owns the list of runs while its page is open, asked for again sooner while one of them is on. It must not draw. */
 
 import { useCallback, useEffect, useState } from "react";
 import { fetchRuns } from "../api/client";
@@ -7,6 +7,8 @@ import { isOn, type RunResult } from "../model/results";
 
 const PAGE_SIZE = 50;
 const AGAIN_MS = 2000;
+/** A run may be started elsewhere at any time. */
+const IDLE_AGAIN_MS = 5000;
 
 export interface Runs {
   runs: RunResult[] | null;
@@ -26,17 +28,17 @@ export function useRuns(): Runs {
     const aborter = new AbortController();
     let timer: number | undefined;
     const load = async (): Promise<void> => {
-      let again = true; // a server that does not answer may be back soon
+      let againMs = AGAIN_MS; // a server that does not answer may be back soon
       try {
         const found = await fetchPages(pages, aborter.signal);
         setRuns(found.runs);
         setHasOlder(found.hasOlder);
         setProblem(null);
-        again = found.runs.some((run) => isOn(run.status));
+        againMs = found.runs.some((run) => isOn(run.status)) ? AGAIN_MS : IDLE_AGAIN_MS;
       } catch (error) {
         if (!aborter.signal.aborted) setProblem(messageOf(error));
       }
-      if (again && !aborter.signal.aborted) timer = window.setTimeout(() => void load(), AGAIN_MS);
+      if (!aborter.signal.aborted && !document.hidden) timer = window.setTimeout(() => void load(), againMs);
     };
     const reload = (): void => {
       if (document.hidden) return;
@@ -44,7 +46,7 @@ export function useRuns(): Runs {
       void load();
     };
     void load();
-    // A run may have been started elsewhere while this page was in the background.
+    // A page in the background does not ask; it catches up when it is looked at.
     document.addEventListener("visibilitychange", reload);
     return () => {
       aborter.abort();

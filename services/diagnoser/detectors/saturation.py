@@ -22,9 +22,11 @@ from services.diagnoser.words import evidence, ms, percent, plural
 
 CAUSE: Final[CauseId] = "saturation"
 ALPHA = 0.01
-MIN_LIKENESS, MIN_Z = 0.3, 3.5
+MIN_LIKENESS, MIN_Z = 0.4, 4.0
+CONTRADICTED_LIKENESS = 0.8  # asked for where the first requests of the run were no faster than the rest
 MIN_ALONE_RATIO = 1.5
 CLEAR_ALONE_RATIO = 1.8
+NO_FASTER_RATIO = 1.2
 MIN_MISSING_SHARE = 0.05
 MIN_RHO = 0.7
 
@@ -83,15 +85,16 @@ def _closed_loop(facts: Facts, history: History) -> Vote:
         return not_enough(CAUSE, f"with {plural(in_flight, 'request')} in flight nothing can queue visibly")
     first, end = (shift.first, shift.end) if shift is not None else (0, facts.blocks.count)
     alike = likeness(settled_slices(facts, first, end), in_flight)
+    needed = MIN_LIKENESS
     alone = first_alone(facts, in_flight, float(np.nanmedian(facts.blocks.p50_ms("service")[first:end])) * 1e3)
-    evidence_for = _evidence(facts, alike, alone, in_flight)
+    if first == 0 and alone is not None and alone.ratio < NO_FASTER_RATIO:
+        needed = CONTRADICTED_LIKENESS
+    evidence_for = _evidence(facts, alike if _queues(alike, needed) else None, alone, in_flight)
     if not evidence_for:
         reason = "requests do not wait for one another inside the target"
         return innocent(CAUSE, reason, *_against(alike, alone), p_value=1.0)
     p_value = min([item.p_value for item in evidence_for if item.p_value is not None], default=1.0)
-    nobody_asked = not facts.judged.has_sla and history.reference is None
-    clear = nobody_asked and alone is not None and alone.ratio >= CLEAR_ALONE_RATIO and alone.p_value < ALPHA
-    if not (facts.judged.off or shift is not None or clear):
+    if shift is None and not _missed(facts, history, alone):
         reason = "requests queue at this concurrency, but no promise was missed and nothing became slower"
         return innocent(CAUSE, reason, *evidence_for, p_value=p_value)
     effect = max(alone.ratio if alone is not None else 1.0, shift.ratio if shift is not None else 1.0)
@@ -100,6 +103,19 @@ def _closed_loop(facts: Facts, history: History) -> Vote:
         CAUSE, "found", "requests queue for one another", support, p_value,
         (_flat(facts, shift), *evidence_for), alike=("pool_exhaustion",),
     )  # fmt: skip
+
+
+def _missed(facts: Facts, history: History, alone: Alone | None) -> bool:
+    """Whether a queue that was there all along is worth a word: nothing to compare with, and nobody content with it."""
+    if history.reference is not None:
+        return False
+    if facts.judged.has_sla:
+        return facts.judged.slow
+    return alone is not None and alone.ratio >= CLEAR_ALONE_RATIO and alone.p_value < ALPHA
+
+
+def _queues(alike: Likeness | None, needed: float) -> bool:
+    return alike is not None and alike.value >= needed and alike.z >= MIN_Z
 
 
 def _evidence(facts: Facts, alike: Likeness | None, alone: Alone | None, in_flight: int) -> tuple[Evidence, ...]:
@@ -117,7 +133,7 @@ def _evidence(facts: Facts, alike: Likeness | None, alone: Alone | None, in_flig
                 events=names_of(facts.samples.first, alone.count if alone.count < 5 else 5),
             )
         )
-    if alike is not None and alike.value >= MIN_LIKENESS and alike.z >= MIN_Z:
+    if alike is not None:
         items.append(
             evidence(
                 CAUSE,

@@ -1,0 +1,170 @@
+"""Verdicts: what a run comes to, its regression, and what stays out of it."""
+
+import random
+
+import pytest
+
+from backbone.maths.regression import blocks_of, compare_with_baseline
+from schemas.lifecycle import BaselineBlocks, FrozenBaseline, RunJudged
+from schemas.outcomes import StopReason
+from schemas.results import TimelineRow
+from schemas.scenario import Load
+from services.aggregator.closing import OpenRun, close_window
+from services.aggregator.decoding import OutcomeDecoder
+from services.aggregator.errors import PartialCorrupt
+from services.aggregator.fold import PartitionFold, by_worker
+from services.aggregator.partials import totals_from_bytes, totals_to_bytes
+from services.aggregator.run_state import new_state, state_from_bytes
+from services.aggregator.verdict import Judgement, judge
+from tests.unit.aggregator.synthetic import RUN, T0_US, Stream, accepted, lines_of, scenario, simple_stream
+
+
+def judged(
+    stream: Stream, *sla: str, load: Load | None = None, baseline: FrozenBaseline | None = None,
+    failure: str | None = None, fence: bool = False,
+) -> Judgement:  # fmt: skip
+    """A whole run, folded, closed and judged without any store."""
+    lines = lines_of(stream.records)
+    if fence:
+        lines.append(b'{"type":"fence","run":"%s","worker":0}' % RUN.encode())
+    fold = PartitionFold(0)
+    decoded = OutcomeDecoder().decode(b"\n".join(lines), 0, len(lines), 0)
+    fold.fold(by_worker(decoded.records, decoded.offsets))
+    changes = fold.take_changes()
+    run = OpenRun(accepted(RUN, scenario(*sla, load=load), baseline=baseline), T0_US, 0, new_state(len(sla)))
+    progress = {each.worker: each for each in changes.progress}
+    last = max((mark.window for mark in changes.marks), default=-1)
+    rows: list[TimelineRow] = []
+    for window in range(last + 1):
+        parts = [(group[2], totals) for _, group, totals in changes.partials if group[0] == window]
+        marks = [mark for mark in changes.marks if mark.window == window]
+        rows.append(close_window(run, parts, marks, progress, window == last).rows[0])
+    return judge(run, progress, rows, failure)
+
+
+def stalled_client(stream: Stream) -> Stream:
+    """The same stream from a client whose loop was late all the time."""
+    for record in stream.records:
+        if hasattr(record, "loop_lag_max_us"):
+            record.loop_lag_max_us = 500_000
+    return stream
+
+
+@pytest.mark.parametrize(
+    ("stopped", "verdict"),
+    [("completed", "pass"), ("cancelled", "cancelled"), ("aborted", "pass"), ("failed", "failed")],
+)
+def test_how_the_worker_stopped_decides_before_any_promise(stopped: StopReason, verdict: str) -> None:
+    judgement = judged(simple_stream(3, 20, stopped=stopped), "p95 < 10s")
+    assert judgement.result.verdict == verdict
+    assert isinstance(judgement.record, RunJudged)
+    assert judgement.record.verdict == verdict
+    assert judgement.summary.result == judgement.result
+
+
+def test_a_run_without_promises_passes() -> None:
+    result = judged(simple_stream(3, 20)).result
+    assert (result.status, result.verdict, result.validity.valid) == ("finished", "pass", True)
+
+
+def test_a_client_bound_closed_loop_keeps_its_pass_and_loses_its_breach() -> None:
+    stream = stalled_client(simple_stream(5, 40))
+    kept, lost = judged(stream, "p95 < 10s").result, judged(stream, "p95 < 1ms").result
+    assert (kept.verdict, lost.verdict) == ("pass", "invalid")
+    assert any(warning.startswith("client_bound") for warning in kept.validity.warnings)
+    assert lost.sla[0].status == "breach"
+
+
+def test_an_open_loop_that_was_not_delivered_as_intended_is_invalid_whatever_its_promises() -> None:
+    stream = stalled_client(simple_stream(5, 40))
+    for promise in ("p95 < 10s", "p95 < 1ms"):
+        assert judged(stream, promise, load=Load(rate_per_s=40, duration_s=5)).result.verdict == "invalid"
+
+
+def test_a_fenced_run_is_lost_with_what_was_published() -> None:
+    stream = simple_stream(4, 20)
+    stream.records = stream.records[:-20]
+    judgement = judged(stream, "p95 < 10s", fence=True)
+    assert (judgement.result.status, judgement.result.verdict) == ("lost", "lost")
+    assert judgement.record.type == "RunLost"
+    assert judgement.record.events.published == len(stream.outcomes)
+
+
+def test_the_same_run_is_judged_in_the_same_words() -> None:
+    first, second = (judged(simple_stream(4, 30, seed=9), "p95 < 30ms", "error_rate < 1%") for _ in range(2))
+    assert first == second
+    assert first.record.id == second.record.id
+
+
+def test_promises_without_enough_requests_make_a_run_invalid_unless_another_is_broken() -> None:
+    few = simple_stream(1, 30)
+    assert judged(few, "p999 < 10s").result.verdict == "invalid"
+    assert judged(few, "p999 < 10s", "p50 < 1ms").result.verdict == "breach"
+
+
+def row(window: int, p95: float, rps: float = 100.0, error_rate: float = 0.0) -> TimelineRow:
+    return TimelineRow(
+        run_id=RUN, step="*", resolution=1, window=window, requests=100, throughput_rps=rps, error_rate=error_rate,
+        latency_p50_ms=p95 / 2, latency_p95_ms=p95, latency_p99_ms=p95 * 1.2,
+    )  # fmt: skip
+
+
+def rows(seconds: int, p95: float, seed: int, **figures: float) -> list[TimelineRow]:
+    rng = random.Random(seed)
+    return [row(window, p95 * rng.lognormvariate(0, 0.03), **figures) for window in range(seconds)]
+
+
+def frozen(timeline: list[TimelineRow]) -> FrozenBaseline:
+    kept = blocks_of(timeline, open_loop=False, planned_s=len(timeline))
+    return FrozenBaseline(
+        run_id="0" * 32,
+        values={"p95": 20.0},
+        blocks=tuple(BaselineBlocks(metric=name, values=(*values, None)) for name, values in kept.items()),
+    )
+
+
+@pytest.mark.parametrize(("p95", "verdict"), [(20.0, "same"), (26.0, "worse"), (14.0, "better")])
+def test_a_regression_is_shown_by_blocks(p95: float, verdict: str) -> None:
+    now = blocks_of(rows(12, p95, 2), open_loop=False, planned_s=12)
+    found = compare_with_baseline(frozen(rows(12, 20.0, 1)), now, {"p95": p95})
+    assert found.verdict == verdict
+    [metric] = [each for each in found.metrics if each.metric == "p95"]
+    assert (metric.verdict, metric.baseline, metric.actual) == (verdict, 20.0, p95)
+    assert {each.metric: each.verdict for each in found.metrics}["error_rate"] == "same"
+
+
+def test_a_short_run_has_too_few_blocks_for_a_regression() -> None:
+    now = blocks_of(rows(6, 40.0, 2), open_loop=False, planned_s=6)
+    found = compare_with_baseline(frozen(rows(12, 20.0, 1)), now, {})
+    assert (found.verdict, found.blocks, found.baseline_blocks) == ("not_enough_data", 5, 11)
+
+
+def test_errors_that_were_not_there_before_are_a_regression() -> None:
+    now = blocks_of(rows(12, 20.0, 2, error_rate=0.05), open_loop=False, planned_s=12)
+    found = compare_with_baseline(frozen(rows(12, 20.0, 1)), now, {})
+    assert {each.metric: each.verdict for each in found.metrics}["error_rate"] == "worse"
+
+
+def test_the_first_second_and_what_follows_the_load_are_no_blocks() -> None:
+    assert len(blocks_of(rows(13, 20.0, 1), open_loop=False, planned_s=10)["p95"]) == 9
+    assert len(blocks_of(rows(13, 20.0, 1), open_loop=False, planned_s=None)["p95"]) == 11
+
+
+def test_stored_totals_come_back_with_the_same_bytes() -> None:
+    judgement = judged(simple_stream(3, 30, failing=0.3))
+    assert judgement.result.metrics.by_status.keys() == {"200", "503"}
+    fold = PartitionFold(0)
+    lines = lines_of(simple_stream(3, 30, failing=0.3).records)
+    decoded = OutcomeDecoder().decode(b"\n".join(lines), 0, len(lines), 0)
+    fold.fold(by_worker(decoded.records, decoded.offsets))
+    for _, _, totals in fold.take_changes().partials:
+        data = totals_to_bytes(totals)
+        assert totals_to_bytes(totals_from_bytes(data)) == data
+
+
+@pytest.mark.parametrize("data", [b"x", b"\x90", b"\x97\x02\x90\x90\x90\xc0\xc0\xc0"])
+def test_bytes_that_are_no_totals_or_state_are_refused(data: bytes) -> None:
+    with pytest.raises(PartialCorrupt):
+        totals_from_bytes(data)
+    with pytest.raises(PartialCorrupt):
+        state_from_bytes(data, 1)
