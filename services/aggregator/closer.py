@@ -83,7 +83,7 @@ class RunCloser:
         self._database = stores.database
         self._metrics = stores.metrics
         self._runs_are_read = runs_are_read
-        self._outbox = Outbox(SERVICE)
+        self.outbox = Outbox(SERVICE, stores.metrics)
         self._open: dict[str, OpenRun] = {}
 
     def forget(self, run_id: str) -> None:
@@ -166,7 +166,7 @@ class RunCloser:
             await store.save_timeline(conn, [row for each in closed for row in each.rows])
             if not snapshot.row.logged:
                 for breach in [breach for each in closed for breach in each.breaches]:
-                    await self._outbox.add(conn, BREACHES, breach)
+                    await self.outbox.add(conn, BREACHES, breach)
             await store.delete_before(conn, run.run_id, run.next_window - HISTORY_S)
 
     async def _end(self, row: RunRow, judgement: Judgement) -> None:
@@ -181,8 +181,8 @@ class RunCloser:
             await store.save_sla_results(conn, row.run_id, result.sla)
             await store.delete_before(conn, row.run_id, store.EVERY_WINDOW)
             if not row.logged:
-                await self._outbox.add(conn, RUNS, judgement.record)
-                await self._outbox.add(conn, SUMMARIES, judgement.summary)
+                await self.outbox.add(conn, RUNS, judgement.record)
+                await self.outbox.add(conn, SUMMARIES, judgement.summary)
         if not row.logged:  # else it ended before, and is only read again
             count_ended(self._metrics, result)
         self.forget(row.run_id)

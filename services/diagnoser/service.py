@@ -8,6 +8,7 @@ measured up to the second that broke it, so that the same breach always gives th
 import asyncio
 import importlib
 import threading
+import time
 from dataclasses import replace
 
 import structlog
@@ -35,8 +36,7 @@ from services.diagnoser.past import History
 from services.diagnoser.reading import read_facts
 from services.diagnoser.store import has_diagnosis, put_diagnosis
 
-DRAIN_S = 0.5
-DRAIN_SOON_S = 0.02
+DRAIN_S = 0.05
 WARM_UP_AFTER_S = 1.0
 
 
@@ -51,7 +51,6 @@ class DiagnoserService:
         self._consumer = RecordConsumer(
             platform, projection=self.name, topics=[BREACHES, SUMMARIES], handler=self._handle, group=self.name
         )
-        self._waiting = True  # something may be left of the last time
         self._logger = structlog.get_logger(self.name)
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -88,7 +87,6 @@ class DiagnoserService:
         async def effect(conn: AsyncConnection) -> None:
             await put_diagnosis(conn, record)
             await self._outbox.add(conn, DIAGNOSES, record)
-            self._waiting = True
 
         return effect
 
@@ -125,16 +123,15 @@ class DiagnoserService:
         while True:
             last_time = over.is_set()
             try:
-                if await self._outbox.drain(self._platform.database, self._platform.log):
-                    self._waiting = False
+                if last_time or self._outbox.is_due(time.monotonic()):
+                    await self._outbox.drain(self._platform.database, self._platform.log)
                 outages = 0
             except OUTAGES as error:
                 outages += 1
                 self._logger.warning("diagnoses wait", error=str(error))
             if last_time:
                 return
-            quiet_s = DRAIN_SOON_S if self._waiting else DRAIN_S
-            await pause(over, backoff_s(outages) if outages else quiet_s)
+            await pause(over, backoff_s(outages) if outages else DRAIN_S)
 
 
 def _load_statistics() -> None:
