@@ -34,6 +34,11 @@ POLL_S = 0.08
 READ_RECORDS = 500
 TRIES = 5
 DEAD_LETTER_LIMIT = 100
+COUNTERS: tuple[MetricName, ...] = (
+    "queryscope_consumer_records_total",
+    "queryscope_consumer_dead_letters_total",
+    "queryscope_consumer_retries_total",
+)
 
 # Nothing is wrong with the record: it is tried again for as long as it takes.
 OUTAGES = (LogUnavailable, LogFull, DatabaseUnavailable, DatabaseFull, SearchUnavailable, SearchReadOnly)
@@ -107,6 +112,9 @@ class RecordConsumer:
         self._ends: dict[str, Mapping[int, int]] = {}
         self._positions: dict[tuple[str, int], _Position] = {}
         self._dead_in_a_row = 0
+        for topic in self._topics:  # a counter that begins at 1 would hide its first event from rates
+            for name in COUNTERS:
+                self._metrics.add(name, 0, projection=self._projection, topic=topic)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Reads until `stop` is set. Raises ForeignIncarnation, ConsumerStopped, or what is our own error."""

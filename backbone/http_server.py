@@ -1,4 +1,4 @@
-"""Owns how an ASGI app is served on a loopback socket until it is told to stop. It must not know any route."""
+"""Owns how an ASGI app is served on a socket until it is told to stop. It must not know any route."""
 
 import asyncio
 import contextlib
@@ -18,12 +18,27 @@ DRAIN_S = 1
 """How long answers that are still being sent may take once the server is told to stop."""
 
 
-def bind_loopback(host: str, port: int) -> socket.socket:
-    """A listening socket. Raises SettingsError with one line where host or port cannot be used.
+def bind_loopback(host: str, port: int, *, otherwise: str = "") -> socket.socket:
+    """A listening socket that only this machine reaches. Raises SettingsError with one line where it cannot be had.
 
-    It listens at once: two sockets may be bound to one port, and only listen() would tell the second.
+    otherwise: what else there is to do for who asks for another address.
     """
-    address = _loopback_address(host)
+    address = _parsed(host)
+    if not address.is_loopback:
+        raise SettingsError(
+            f"refusing to listen on {host}: this version has no keys, so it serves this machine only; "
+            f"use 127.0.0.1, ::1 or localhost{otherwise}"
+        )
+    return _listen(str(address), host, port)
+
+
+def bind_anywhere(host: str, port: int) -> socket.socket:
+    """A listening socket on any address of this machine, for what all who reach it may have. Raises SettingsError."""
+    return _listen(str(_parsed(host)), host, port)
+
+
+def _listen(address: str, host: str, port: int) -> socket.socket:
+    """It listens at once: two sockets may be bound to one port, and only listen() would tell the second."""
     listener = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -39,8 +54,9 @@ def bind_loopback(host: str, port: int) -> socket.socket:
 
 
 def url_of(listener: socket.socket) -> str:
-    """The address as a browser takes it, without a slash at the end."""
+    """The address as a browser on this machine takes it, without a slash at the end."""
     host, port = listener.getsockname()[:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
@@ -91,16 +107,8 @@ class _Server(uvicorn.Server):
             self._on_started()
 
 
-def _loopback_address(host: str) -> str:
-    if host.lower() == "localhost":
-        return "127.0.0.1"
+def _parsed(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
     try:
-        address = ipaddress.ip_address(host.strip("[]"))
+        return ipaddress.ip_address("127.0.0.1" if host.lower() == "localhost" else host.strip("[]"))
     except ValueError:
         raise SettingsError(f"'{host}' is not an address to listen on: use 127.0.0.1, ::1 or localhost") from None
-    if not address.is_loopback:
-        raise SettingsError(
-            f"refusing to listen on {host}: this version has no keys, so it serves this machine only; "
-            "use 127.0.0.1, ::1 or localhost"
-        )
-    return str(address)

@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from backbone.errors import SettingsError
+from backbone.origins import parse_origin
 
 ENV_PREFIX = "QUERYSCOPE_"
 LOG_FILE = "log.db"
@@ -63,6 +64,8 @@ class Settings(BaseSettings):
     search_url: str = ""
     url: str | None = None
     targets: Annotated[list[str], NoDecode] = Field(default_factory=list)
+    origins: Annotated[list[str], NoDecode] = Field(default_factory=list)
+    drain_s: float = Field(default=0.0, ge=0, le=86_400)
     partitions: int = Field(default=8, ge=1, le=256)
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
@@ -71,10 +74,15 @@ class Settings(BaseSettings):
         """Where the locks of runs on this machine lie."""
         return self.data_dir / "locks"
 
-    @field_validator("targets", mode="before")
+    @field_validator("targets", "origins", mode="before")
     @classmethod
     def _split_commas(cls, value: object) -> object:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+    @field_validator("origins")
+    @classmethod
+    def _read_origins(cls, values: list[str]) -> list[str]:
+        return [parse_origin(value) for value in values]
 
     @field_validator("data_dir")
     @classmethod

@@ -25,6 +25,24 @@ MetricName = Literal[
     # Gauge, records, by projection and topic: records of owned partitions that are not processed yet.
     # Growing: add a process of the service, or see why its handler is slow.
     "queryscope_consumer_lag",
+    # Gauge, records, by service: derived events that are stored and not yet on the log.
+    # Above zero for minutes: the log cannot be appended to; the service's log lines name why.
+    "queryscope_outbox_backlog",
+    # Gauge, runs, by status (queued, running): runs of owned partitions that are not judged.
+    # Queued for minutes: no runner is free; start another or see why those that stand take none.
+    "queryscope_runs_open",
+    # Counter, runs, by status and verdict: runs that ended, as they were judged.
+    # Lost or failed growing: read the reason with `queryscope show RUN`.
+    "queryscope_runs_ended_total",
+    # Counter, outcomes: outcomes of ended runs that the log had acknowledged.
+    # Always aggregated plus lost; it grows when a run is judged.
+    "queryscope_outcomes_acknowledged_total",
+    # Counter, outcomes: outcomes of ended runs that count in their results.
+    # Behind the acknowledged ones: outcomes were lost, and those runs are invalid.
+    "queryscope_outcomes_aggregated_total",
+    # Counter, outcomes: acknowledged outcomes of ended runs that do not count in their results.
+    # Any: look for dead letters of outcomes and for runs that were given up.
+    "queryscope_outcomes_lost_total",
     # Counter, records: terminal records of runs that had ended already; they changed nothing.
     # Any: two aggregators judged one run; see that both stand on one database.
     "queryscope_late_terminal_records_total",
@@ -35,6 +53,7 @@ MetricName = Literal[
     # Growing: the database is busy, or load and API share too few cores.
     "queryscope_http_first_byte_seconds",
     # Gauge, streams: live streams that are open now.
+    # Far above the pages that people have open: a program opens streams and does not close them.
     "queryscope_http_live_streams",
     # Counter, runs: runs that were asked for through this API.
     # Growing while none starts: no runner is up.

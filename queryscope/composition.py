@@ -10,6 +10,9 @@ from backbone.platform import Platform
 STANDING = ("runner", "aggregator", "indexer", "diagnoser")
 """Services that a server runs beside its API."""
 
+PATIENCE_S = 5.0
+"""How long a service that was told to stop may take beyond QUERYSCOPE_DRAIN_S."""
+
 T = TypeVar("T")
 
 
@@ -74,7 +77,7 @@ class ServiceGroup:
                 with contextlib.suppress(asyncio.CancelledError):
                     await task
 
-    async def stop(self, patience_s: float = 5.0) -> None:
+    async def stop(self, patience_s: float = PATIENCE_S) -> None:
         """Asks all to stop, waits, then cancels who did not."""
         self._stop.set()
         if not self._tasks:
@@ -86,11 +89,13 @@ class ServiceGroup:
 
 
 @contextlib.asynccontextmanager
-async def running(platform: Platform, names: Sequence[str]) -> AsyncIterator[ServiceGroup]:
-    """Runs the named services for as long as the context lasts."""
-    group = ServiceGroup([make_service(name, platform) for name in names])
+async def running(
+    platform: Platform, names: Sequence[str], others: Sequence[Service] = ()
+) -> AsyncIterator[ServiceGroup]:
+    """Runs the named services, and others that are made already, for as long as the context lasts."""
+    group = ServiceGroup([*(make_service(name, platform) for name in names), *others])
     group.start()
     try:
         yield group
     finally:
-        await group.stop()
+        await group.stop(platform.settings.drain_s + PATIENCE_S)

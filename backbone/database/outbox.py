@@ -15,6 +15,7 @@ from backbone.database.engine import Database
 from backbone.database.tables import outbox
 from backbone.database.upsert import insert_missing
 from backbone.log.port import Log
+from backbone.telemetry import Metrics
 from schemas.codec import encode_line
 from schemas.lifecycle import Record
 from schemas.topics import partition_of
@@ -34,8 +35,9 @@ class _Row(NamedTuple):
 class Outbox:
     """The rows of one service. Its instances in several processes share them and may append a record twice."""
 
-    def __init__(self, service: str) -> None:
+    def __init__(self, service: str, metrics: Metrics | None = None) -> None:
         self._service = service
+        self._metrics = metrics
         self._draining = asyncio.Lock()
         self._fresh = False
         self._added_at_s: float | None = None
@@ -87,7 +89,10 @@ class Outbox:
         columns = sa.select(outbox.c.id, outbox.c.topic, outbox.c.run_id, outbox.c.line)
         async with database.read() as conn:
             found = await conn.execute(columns.where(outbox.c.service == self._service).order_by(outbox.c.position))
-            return [_Row(*row) for row in found]
+            rows = [_Row(*row) for row in found]
+        if self._metrics is not None:
+            self._metrics.set("queryscope_outbox_backlog", len(rows), service=self._service)
+        return rows
 
     @staticmethod
     def _chosen(rows: Sequence[_Row], count: int, partitions: Collection[int] | None) -> list[_Row]:

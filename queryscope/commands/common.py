@@ -2,11 +2,16 @@
 
 import json
 import sys
+from collections.abc import Callable
+from typing import TypeVar
 
+import click
 from rich.console import Console
 
 from backbone.settings import Settings, load_settings, origin_of
 from backbone.telemetry import configure_logging
+
+Command = TypeVar("Command", bound=Callable[..., object])
 
 PIPE_WIDTH = 160
 """Columns of a table on a standard output that is no terminal."""
@@ -25,6 +30,17 @@ def service_settings() -> Settings:
     settings = load_settings()
     configure_logging(json=True, level=settings.log_level)
     return settings
+
+
+def metrics_options(command: Command) -> Command:
+    """The options of a command that serves: where probes and scrapers ask."""
+    host = click.option(
+        "--metrics-host", default="127.0.0.1", show_default=True, help="Address of --metrics-port; it tells everybody."
+    )
+    port = click.option(
+        "--metrics-port", type=click.IntRange(0, 65535), help="Serve /metrics, /healthz and /readyz here; 0: any free."
+    )
+    return host(port(command))
 
 
 def stdout_console() -> Console:

@@ -28,6 +28,7 @@ from services.aggregator.closing import (
     close_window,
     sum_by_step,
 )
+from services.aggregator.counting import count_ended
 from services.aggregator.fold import FoldedMark
 from services.aggregator.progress import WorkerProgress
 from services.aggregator.projecting import state_event
@@ -80,8 +81,9 @@ class RunCloser:
     def __init__(self, stores: Stores, runs_are_read: RunsAreRead) -> None:
         self._log = stores.log
         self._database = stores.database
+        self._metrics = stores.metrics
         self._runs_are_read = runs_are_read
-        self.outbox = Outbox(SERVICE)
+        self.outbox = Outbox(SERVICE, stores.metrics)
         self._open: dict[str, OpenRun] = {}
 
     def forget(self, run_id: str) -> None:
@@ -181,6 +183,8 @@ class RunCloser:
             if not row.logged:
                 await self.outbox.add(conn, RUNS, judgement.record)
                 await self.outbox.add(conn, SUMMARIES, judgement.summary)
+        if not row.logged:  # else it ended before, and is only read again
+            count_ended(self._metrics, result)
         self.forget(row.run_id)
 
     async def _read(self, conn: AsyncConnection, run_id: str) -> Snapshot | None:

@@ -24,6 +24,7 @@ from backbone.waiting import backoff_s, pause
 from schemas.topics import DIAGNOSES, RUNS, partition_of
 from services.aggregator import store
 from services.aggregator.closer import RunCloser
+from services.aggregator.counting import begin_counts, count_open
 from services.aggregator.fold_service import OutcomeFolder
 from services.aggregator.lost_runs import RUNS_PROJECTION, LostRuns
 from services.aggregator.projecting import RunsProjector, end_event
@@ -55,6 +56,7 @@ class AggregatorService:
         )
         self._closing = RunsOwner(platform, clock=clock, wall_clock=wall_clock)
         self._logger = get_logger("aggregator")
+        begin_counts(platform.metrics)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Works until `stop` is set, then appends what is still to be told. Raises the first error of our own."""
@@ -95,6 +97,7 @@ class RunsOwner:
     def __init__(self, platform: Platform, *, clock: Clock, wall_clock: Clock) -> None:
         self._log = platform.log
         self._database = platform.database
+        self._metrics = platform.metrics
         self._clock = clock
         self._closer = RunCloser(platform, self._runs_are_read)
         self.outbox = self._closer.outbox
@@ -176,10 +179,15 @@ class RunsOwner:
     async def _unended(self, owned: frozenset[int]) -> tuple[frozenset[str], frozenset[str]]:
         """Owned runs that are not judged, and those judged whose stream has no end."""
         table = t.run_progress
-        query = sa.select(table.c.run_id, table.c.judged).where(table.c.ended.is_(False))
+        query = (
+            sa.select(table.c.run_id, table.c.judged, t.runs.c.status)
+            .join(t.runs, t.runs.c.run_id == table.c.run_id)
+            .where(table.c.ended.is_(False))
+        )
         async with self._database.read() as conn:
             rows = (await conn.execute(query)).all()
         mine = [row for row in rows if partition_of(row.run_id, self._log.partitions) in owned]
+        count_open(self._metrics, [row.status for row in mine if not row.judged])
         return (
             frozenset(row.run_id for row in mine if not row.judged),
             frozenset(row.run_id for row in mine if row.judged),

@@ -35,7 +35,7 @@ def create_app(platform: Platform, *, stopping: asyncio.Event | None = None, pag
     )
     app.state.context = ApiContext(platform, targets, stopping or asyncio.Event())
     add_problem_handlers(app)
-    app.add_middleware(OriginMiddleware)  # the last one added is the outermost
+    app.add_middleware(OriginMiddleware, listed=platform.settings.origins)  # the last one added is the outermost
     app.add_middleware(SecurityHeadersMiddleware)
     app.add_middleware(MetricsMiddleware, metrics=platform.metrics)
     for router in (runs_router(), stream_router(), outcomes_router(), finding_router(), health_router()):

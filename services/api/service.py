@@ -4,14 +4,17 @@ It must not write a table; what it appends is projected by others.
 """
 
 import asyncio
+import socket
 
-from backbone.http_server import bind_loopback, serve_app, url_of
+from backbone.http_server import bind_anywhere, bind_loopback, serve_app, url_of
 from backbone.platform import Platform
 from services.api.app import create_app
 
+OTHERWISE = ", or put a proxy that knows its people in front and name its address in QUERYSCOPE_ORIGINS"
+
 
 class ApiService:
-    """The API and the page on one loopback address."""
+    """The API and the page on one address."""
 
     name = "api"
 
@@ -24,10 +27,16 @@ class ApiService:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serves until `stop` is set. Raises SettingsError where host or port cannot be used."""
-        listener = bind_loopback(self._host, self._port)
+        listener = self._bind()
         self._url = url_of(listener)
         app = create_app(self._platform, stopping=stop)
         await serve_app(app, listener, stop, on_started=self._listening.set)
+
+    def _bind(self) -> socket.socket:
+        """Beyond loopback only where the operator says under which origins: each Host and Origin is held to them."""
+        if self._platform.settings.origins:
+            return bind_anywhere(self._host, self._port)
+        return bind_loopback(self._host, self._port, otherwise=OTHERWISE)
 
     async def listening(self) -> str:
         """The address, once connections are accepted."""

@@ -47,7 +47,7 @@ class DiagnoserService:
 
     def __init__(self, platform: Platform) -> None:
         self._platform = platform
-        self._outbox = Outbox(self.name)
+        self._outbox = Outbox(self.name, platform.metrics)
         self._consumer = RecordConsumer(
             platform, projection=self.name, topics=[BREACHES, SUMMARIES], handler=self._handle, group=self.name
         )

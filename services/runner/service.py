@@ -67,7 +67,10 @@ class RunnerService:
             lock.release()
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Takes runs that ask for any runner, until stopped; the run that is on is then cancelled and ended."""
+        """Takes runs that ask for any runner, until stopped.
+
+        The run that is on may go on for QUERYSCOPE_DRAIN_S, then it is cancelled and ended.
+        """
         consumer = RecordConsumer(
             self._platform, projection=self.name, topics=[RUNS], handler=partial(self._take, stop)
         )
@@ -79,6 +82,7 @@ class RunnerService:
 
     async def _cancel_at(self, stop: asyncio.Event) -> None:
         await stop.wait()
+        await asyncio.sleep(self._platform.settings.drain_s)
         if self._current is not None:
             self._current.stop(Stop("cancelled", "the runner was stopped"))
 

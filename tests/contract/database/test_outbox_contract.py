@@ -7,6 +7,8 @@ from backbone.database.engine import Database
 from backbone.database.outbox import Outbox
 from backbone.database.tables import outbox
 from backbone.log.embedded import EmbeddedLog
+from backbone.log.errors import LogUnavailable
+from backbone.telemetry import Metrics
 from schemas.base import derived_id
 from schemas.codec import encode_line
 from schemas.lifecycle import RunLost
@@ -106,3 +108,29 @@ async def test_services_do_not_drain_each_others_rows(database: Database, log: E
         await Outbox("aggregator").add(conn, "runs", lost(RUN))
     assert await Outbox("diagnoser").drain(database, log) == 0
     assert await Outbox("aggregator").drain(database, log) == 1
+
+
+async def test_what_waits_is_shown_until_it_is_on_the_log(database: Database, log: EmbeddedLog) -> None:
+    class Away(EmbeddedLog):
+        def __init__(self) -> None:  # an open log that cannot be appended to
+            pass
+
+        @property
+        def partitions(self) -> int:
+            return log.partitions
+
+        async def append(self, topic: str, partition: int, lines: bytes, count: int) -> int:
+            raise LogUnavailable("away")
+
+    def shown() -> float | None:
+        return metrics.registry.get_sample_value("queryscope_outbox_backlog", {"service": "aggregator"})
+
+    metrics = Metrics()
+    box = Outbox("aggregator", metrics)
+    async with database.write() as conn:
+        await box.add(conn, "runs", lost(RUN))
+    with pytest.raises(LogUnavailable):
+        await box.drain(database, Away())
+    assert shown() == 1
+    await box.drain(database, log)
+    assert shown() == 0

@@ -11,7 +11,7 @@ from schemas.scenario import Load
 from schemas.topics import BREACHES, DIAGNOSES, RUNS, SUMMARIES
 from services.runner.baseline import freeze_baseline
 from tests.integration.aggregator.world import World, diagnosis, eventually
-from tests.unit.aggregator.synthetic import RUN, run_id_of, scenario, simple_stream, steady
+from tests.unit.aggregator.synthetic import RUN, finished, run_id_of, scenario, simple_stream, steady
 
 
 def types_of(lines: list[bytes]) -> list[str]:
@@ -157,6 +157,33 @@ async def test_a_percentile_of_too_few_requests_makes_the_run_invalid(world: Wor
         result = await world.judged(RUN)
     assert (result.verdict, result.sla[0].status) == ("invalid", "not_enough_data")
     assert result.validity.reasons[0].startswith("too_few_samples")
+
+
+async def test_runs_and_their_outcomes_are_counted_when_they_are_judged(world: World) -> None:
+    def shown(name: str) -> float | None:
+        return world.platform.metrics.registry.get_sample_value(name, LABELS.get(name, {}))
+
+    ended, open_runs = "queryscope_runs_ended_total", "queryscope_runs_open"
+    LABELS = {ended: {"status": "finished", "verdict": "pass"}, open_runs: {"status": "running"}}
+    async with world.running():
+        assert shown(ended) == shown("queryscope_outcomes_lost_total") == 0  # not only from the first one on
+        await world.begin(RUN)
+
+        async def is_open() -> bool:
+            return shown(open_runs) == 1
+
+        await eventually(is_open)
+        stream = simple_stream(3, 20)
+        await world.publish(stream)
+        await world.tell(RUNS, finished(RUN, len(stream.outcomes)))
+        await world.judged(RUN)
+
+        async def is_counted() -> bool:
+            return shown(ended) == 1 and shown(open_runs) == 0
+
+        await eventually(is_counted)
+        assert shown("queryscope_outcomes_acknowledged_total") == shown("queryscope_outcomes_aggregated_total") == 60
+        assert shown("queryscope_outcomes_lost_total") == 0
 
 
 async def test_a_hang_in_the_middle_tells_the_runner_to_abort(world: World) -> None:

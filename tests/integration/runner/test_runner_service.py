@@ -4,13 +4,15 @@ import asyncio
 import os
 import signal
 import time
+from pathlib import Path
 
 import pytest
 import uuid_utils
 
 from backbone.errors import RunLockHeld, TargetNotAllowed
-from backbone.platform import Platform
+from backbone.platform import Platform, open_platform
 from backbone.runlock import RunLock
+from backbone.settings import load_settings
 from schemas.breaches import SlaBreached
 from schemas.codec import encode_line
 from schemas.lifecycle import (
@@ -188,3 +190,20 @@ async def test_stopping_a_standing_runner_ends_its_run_as_cancelled(platform: Pl
     last = (await records_of(platform.log, request.run_id))[-1]
     assert isinstance(last, RunFinished)
     assert last.stopped == "cancelled"
+
+
+async def test_a_runner_that_may_drain_finishes_its_run_before_it_stops(tmp_path: Path, target: str) -> None:
+    async with open_platform(load_settings(data_dir=tmp_path / "drained", drain_s=60)) as platform:
+        request, _ = a_run(target, {"requests": 40, "rate": "40/s"}, placement=None, requested_by="api")
+        waiting, _ = a_run(target, {"requests": 5}, placement=None, requested_by="api")
+        stop = asyncio.Event()
+        standing = asyncio.create_task(RunnerService(platform).run(stop))
+        await say(platform, request)
+        await started(platform, request.run_id)
+        stop.set()
+        await say(platform, waiting)
+        await asyncio.wait_for(standing, WAIT_S)
+        last = (await records_of(platform.log, request.run_id))[-1]
+        assert isinstance(last, RunFinished)
+        assert (last.stopped, last.published) == ("completed", 40)
+        assert [type(record) for record in await records_of(platform.log, waiting.run_id)] == [RunRequested]

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from backbone.origins import is_loopback, parse_origin
 from services.api.errors import Forbidden, MalformedRequest, TooLarge
-from services.api.origin import MAX_BODY_BYTES, is_loopback, refusal
+from services.api.origin import MAX_BODY_BYTES, refusal
 
 JSON = {"content-type": "application/json", "content-length": "2"}
 OURS = {"host": "127.0.0.1:8420"}
@@ -101,3 +102,65 @@ def test_a_body_without_a_bound_is_refused() -> None:
 
     assert isinstance(refusal("POST", chunked), MalformedRequest)
     assert isinstance(refusal("POST", huge), TooLarge)
+
+
+PUBLIC = ("https://load.example.com", "http://queryscope-api:8420")
+
+
+@pytest.mark.parametrize(
+    ("host", "origin"),
+    [
+        ("load.example.com", "https://load.example.com"),
+        ("load.example.com:443", "https://load.example.com"),
+        ("queryscope-api:8420", "http://queryscope-api:8420"),
+        ("127.0.0.1:8420", "http://127.0.0.1:8420"),
+    ],
+)
+def test_the_page_of_a_listed_origin_may_start_runs(host: str, origin: str) -> None:
+    assert refusal("POST", JSON | {"host": host, "origin": origin}, PUBLIC) is None
+
+
+@pytest.mark.parametrize(
+    ("host", "origin"),
+    [
+        ("evil.example", None),
+        ("load.example.com:8420", None),
+        ("load.example.com.evil.example", None),
+        ("load.example.com", "http://load.example.com"),
+        ("load.example.com", "https://evil.example"),
+        ("load.example.com", "http://queryscope-api:8420"),
+        ("127.0.0.1:8420", "https://load.example.com"),
+    ],
+)
+def test_no_other_host_or_page_gets_in_because_origins_are_listed(host: str, origin: str | None) -> None:
+    headers = JSON | {"host": host} | ({} if origin is None else {"origin": origin})
+    assert isinstance(refusal("POST", headers, PUBLIC), Forbidden)
+
+
+def test_who_uses_another_name_is_told_the_right_one() -> None:
+    problem = refusal("GET", {"host": "10.0.0.7:8420"}, PUBLIC)
+    assert problem is not None
+    assert PUBLIC[0] in problem.detail
+
+
+@pytest.mark.parametrize(
+    ("text", "origin"),
+    [
+        ("https://Load.Example.com/", "https://load.example.com"),
+        ("https://load.example.com:443", "https://load.example.com"),
+        ("http://load.example.com:443", "http://load.example.com:443"),
+        ("http://[::1]:80", "http://[::1]"),
+    ],
+)
+def test_an_origin_is_kept_as_browsers_name_it(text: str, origin: str) -> None:
+    assert parse_origin(text) == origin
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "*", "https://*", "https://*.example.com", "example.com", "null", "ftp://a", "https://a/b", "https://a?b",
+     "https://u@a", "https://a:99999", "https://[::1"],
+)  # fmt: skip
+def test_what_is_no_origin_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="origin"):
+        parse_origin(text)

@@ -1,0 +1,31 @@
+#!/bin/sh
+# Builds the wheel of this checkout (the web page with it) and installs it, with the pinned versions, into an
+# environment of its own:
+#     deploy/install.sh /opt/queryscope
+# The Dockerfile runs it, and so does a test in a clean folder. PYTHON: the interpreter to use, with pip 22.3 or newer.
+# EXTRAS: what of the optional parts to install. The environment has no pip: it is replaced, not changed.
+set -eu
+
+if [ $# -ne 1 ]; then
+  echo "usage: deploy/install.sh FOLDER" >&2
+  exit 2
+fi
+target=$1
+if [ -e "$target" ]; then
+  echo "$target exists: name a folder that does not" >&2
+  exit 2
+fi
+source_dir=$(cd "$(dirname "$0")/.." && pwd)
+python=${PYTHON:-python3}
+extras=${EXTRAS:-kafka,postgres,elasticsearch}
+export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
+
+wheels=$(mktemp -d)
+trap 'rm -rf "$wheels"' EXIT INT TERM
+
+"$python" -m venv --without-pip "$target"
+"$python" -m pip wheel --quiet --no-deps --wheel-dir "$wheels" "$source_dir"
+for wheel in "$wheels"/*.whl; do
+  "$python" -m pip --python "$target/bin/python" install --quiet -c "$source_dir/constraints.txt" "${wheel}[${extras}]"
+done
+"$target/bin/queryscope" --version
