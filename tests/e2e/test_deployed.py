@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.e2e.harness import ROOT, Cli, error_line
+from tests.e2e.harness import ROOT, Cli, Target, error_line
 
 RequireThat = Callable[[bool, str, str], None]
 URL = re.compile(r"http://127\.0\.0\.1:\d+")
@@ -68,6 +68,24 @@ def test_a_service_alone_tells_its_health_and_figures_and_ends_when_told_to(stan
     figures = httpx.get(f"{worker.url}/metrics").text
     assert 'queryscope_runs_ended_total{status="lost",verdict="lost"} 0.0' in figures
     assert worker.stop() == 0
+
+
+async def test_services_that_stand_apart_bring_a_run_from_its_request_to_its_diagnosis(
+    stand: Callable[..., Standing], target: Target
+) -> None:
+    lab = await target(base_ms=1.0)
+    api = stand("serve", "--only-api", "--port", "0")
+    for service in ("runner", "aggregator", "diagnoser", "indexer"):
+        stand("worker", service, "--metrics-port", "0")
+    scenario = {"target": lab.url, "load": {"requests": 300, "concurrency": 4}, "sla": ["p95 < 5s"]}
+    async with httpx.AsyncClient(base_url=api.url, trust_env=False, timeout=60) as client:
+        asked = await client.post("/v1/runs", json=scenario)
+        assert asked.status_code == 202, asked.text
+        events = await client.get(asked.json()["links"]["events"])  # ends when the run has its diagnosis
+        run = (await client.get(asked.headers["Location"])).json()
+    assert "event: end" in events.text
+    assert (run["verdict"], run["metrics"]["requests"], run["events"]["lost"]) == ("pass", 300, 0)
+    assert run["diagnosis"]["final"]
 
 
 def test_beyond_loopback_the_api_wants_to_know_its_origins(cli: Cli) -> None:
