@@ -16,9 +16,10 @@ from schemas.topics import OUTCOMES
 
 
 class _Key(msgspec.Struct):
-    """As much of a record as tells whose it is."""
+    """As much of a record as tells whose it is and what."""
 
     run: str = ""
+    type: str = ""
 
 
 @click.command()
@@ -59,6 +60,7 @@ async def _dump(platform: Platform, accepted: RunAccepted, limit: int | None) ->
 
 def _is_of(decoder: "msgspec.json.Decoder[_Key]", line: bytes, run_id: str) -> bool:
     try:
-        return decoder.decode(line).run == run_id
+        key = decoder.decode(line)
     except msgspec.MsgspecError:
         return False
+    return key.run == run_id and key.type in ("outcome", "mark")
