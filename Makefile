@@ -5,6 +5,9 @@ STACK ?= $(QUERYSCOPE_STACK)
 # how many kills `make chaos` survives
 KILLS ?= 20
 
+# Most of the long tests wait: two processes share the files among them.
+PARALLEL ?= -n 2 --dist loadfile
+
 BIN := .venv/bin
 PAGE := services/api/static/index.html
 PAGE_SOURCES := $(shell find dashboard -name node_modules -prune -o -type f ! -name '*.tsbuildinfo' -print 2>/dev/null)
@@ -41,7 +44,7 @@ check: lint
 	$(BIN)/pytest tests/unit tests/contract
 
 test: lint
-	QUERYSCOPE_STACK=$(STACK) $(BIN)/pytest
+	QUERYSCOPE_STACK=$(STACK) $(BIN)/pytest $(PARALLEL)
 
 benchmark: .venv/.installed-test
 	$(BIN)/python -m benchmarks
