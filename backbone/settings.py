@@ -47,12 +47,19 @@ class Settings(BaseSettings):
     url: str | None = None
     targets: Annotated[list[str], NoDecode] = Field(default_factory=list)
     partitions: int = Field(default=8, ge=1, le=256)
+    spool_mb: int = Field(default=1024, ge=0)
+    drain_s: float = Field(default=3600.0, ge=0)
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @property
     def locks_dir(self) -> Path:
         """Where the locks of runs on this machine lie."""
         return self.data_dir / "locks"
+
+    @property
+    def spool_dir(self) -> Path:
+        """Where outcomes wait while the log is away."""
+        return self.data_dir / "spool"
 
     @field_validator("targets", mode="before")
     @classmethod

@@ -42,6 +42,7 @@ from services.runner.pipe import (
 from services.runner.publisher import Publisher
 from services.runner.request import endpoint_of, wire_requests
 from services.runner.resolving import allowed_addresses
+from services.runner.sharding import Share
 
 SWITCH_INTERVAL_S = 0.0005
 GC_THRESHOLDS = (20_000, 10, 10)
@@ -166,6 +167,7 @@ class _Work:
             weights=[step.weight for step in scenario.steps],
             load=scenario.load,
             timeouts=scenario.timeouts,
+            share=Share(self._assignment.worker, self._assignment.workers),
         )
 
 
