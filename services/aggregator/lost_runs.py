@@ -4,7 +4,8 @@ Must not judge. It alone of the aggregator looks at clocks and locks, and all it
 run without workers, end it): what follows is decided by the log's order, in a replay too.
 
 Silence counts only while the fold stands at the end of the worker's partition, so that a slow aggregator or broker
-never looks like a dead worker; and on this machine a run is given up only when no process holds its lock.
+never looks like a dead worker; and on this machine a worker is given up only when no process holds the lock of its
+runner. Of runners on other machines there is no lock here: silence alone decides.
 """
 
 import time
@@ -18,9 +19,11 @@ import sqlalchemy as sa
 from backbone.consumer import Stores
 from backbone.database import tables as t
 from backbone.database.offsets import load_offset
-from backbone.runlock import RunLock
+from backbone.runlock import RunLock, lock_of
 from backbone.telemetry import get_logger
-from schemas.lifecycle import RunAccepted
+from schemas.base import derived_id
+from schemas.codec import encode_line
+from schemas.lifecycle import RunAccepted, WorkerLost
 from schemas.outcomes import WorkerFence
 from schemas.topics import OUTCOMES, RUNS, partition_of
 from services.aggregator import store
@@ -157,15 +160,30 @@ class LostRuns:
             silent_s = self._silence.silent_for_s(key, stand, at_end, self._clock())
             if not at_end:
                 continue
-            given_up = silent_s >= PATIENCE_S or run.failed or RunLock.is_orphaned(self._locks_dir, run.run_id)
-            if given_up and self._is_free(run.run_id):
+            lock = lock_of(run.run_id, placement.runner, accepted.runner)
+            given_up = silent_s >= PATIENCE_S or run.failed or RunLock.is_orphaned(self._locks_dir, lock)
+            if given_up and self._is_free(lock):
                 await self._fence(key, placement.partition)
+                await self._tell(key, placement.runner or accepted.runner)
 
     async def _fence(self, key: Key, partition: int) -> None:
         fence = WorkerFence(run=key[0], worker=key[1])
         await self._log.append(OUTCOMES, partition, msgspec.json.encode(fence), 1)
-        self._fenced.add(key)
         self._logger.warning("a silent worker is fenced", run_id=key[0], worker=key[1], partition=partition)
 
-    def _is_free(self, run_id: str) -> bool:
-        return RunLock.is_free(self._locks_dir, run_id)
+    async def _tell(self, key: Key, runner: str) -> None:
+        """Those that make the rest of the load may stop: the run cannot come to its end. Only then is it settled here:
+        a crash before it has the worker fenced, and this said, again."""
+        run_id, worker = key
+        record = WorkerLost(
+            id=derived_id("WorkerLost", run_id, worker),
+            run_id=run_id,
+            at=int(self._wall_clock() * 1_000_000),
+            worker=worker,
+            reason=f"worker {worker} of {runner} fell silent: it was given up and its share is not made again",
+        )
+        await self._log.append(RUNS, partition_of(run_id, self._log.partitions), encode_line(record), 1)
+        self._fenced.add(key)
+
+    def _is_free(self, lock: str) -> bool:
+        return RunLock.is_free(self._locks_dir, lock)

@@ -48,11 +48,13 @@ class Helping:
         self._voice = RunVoice(platform.log, wanted.run_id, here.clock)
         self._follower = RunFollower(platform.log, wanted.run_id, here.clock)
         self._crew: Crew | None = None
+        self._is_placed = False
+        self._cancelled: str | None = None
 
     async def cancel(self, reason: str) -> None:
-        """Ends the whole run early: its other parts hear it from the log."""
-        if self._crew is not None:
-            self._crew.stop(Stop("cancelled", reason))
+        """Ends the whole run early where this runner has a part in it: everybody hears it from the log."""
+        self._cancelled = reason
+        if self._is_placed:
             await self._voice.say(RunCancelRequested, reason=reason)
 
     async def perform(self) -> None:
@@ -68,6 +70,9 @@ class Helping:
             placed = [each for each in words.accepted.workers if each.runner == here.runner]
             if not placed:
                 return
+            self._is_placed = True
+            if self._cancelled is not None:
+                await self._voice.say(RunCancelRequested, reason=self._cancelled)
             try:
                 endings = await self._help(words.request, words.accepted, placed)
             except (RunnerError, BackboneError, OSError) as error:

@@ -83,8 +83,12 @@ class OneRun:
     async def cancel(self, reason: str) -> None:
         """Ends the run early, on other runners too."""
         self._stop(Stop("cancelled", reason))
-        if self._elsewhere:
-            await self._voice.say(RunCancelRequested, reason=reason)
+        await self._tell_others(Stop("cancelled", reason))
+
+    async def _tell_others(self, wish: Stop) -> None:
+        """They hear from the log what it says itself; what only this runner knows has to be said."""
+        if self._elsewhere and self._follower.words.stop is None and wish.reason == "cancelled":
+            await self._voice.say(RunCancelRequested, reason=wish.detail)
 
     async def perform(self, lock_fd: int) -> None:
         """Raises RunNotTaken where somebody else has the run, TargetNotAllowed or SettingsError after RunFailed."""
@@ -181,6 +185,7 @@ class OneRun:
             crew.start(started.t0)
             if self._wish is not None:
                 crew.stop(self._wish)
+                await self._tell_others(self._wish)
             return self._end(await self._all_finished(crew))
 
     async def _all_ready(self, crew: Crew) -> None:
