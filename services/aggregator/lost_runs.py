@@ -33,6 +33,8 @@ from services.aggregator.progress import Key, WorkerProgress
 
 RUNS_PROJECTION = "aggregator-runs"
 PATIENCE_S = 10.0
+START_PATIENCE_S = 60.0
+"""Before its start a run's workers publish nothing: they get ready, on other machines too."""
 
 Clock = Callable[[], float]
 Stand = tuple[int, int]
@@ -61,6 +63,10 @@ class SilenceWatch:
             return 0.0
         return now_s - known.since_s
 
+    def start_anew(self) -> None:
+        """The log could not be read: what has been silence so far may have been the log's."""
+        self._workers.clear()
+
     def keep_only(self, run_ids: frozenset[str]) -> None:
         """Forgets the workers of every other run."""
         self._workers = {key: silence for key, silence in self._workers.items() if key[0] in run_ids}
@@ -72,6 +78,7 @@ class _Candidate:
 
     run_id: str
     accepted: RunAccepted | None
+    started: bool
     failed: bool
     requested_at_us: int
     placement: str
@@ -94,6 +101,10 @@ class LostRuns:
         self._silence = SilenceWatch()
         self._fenced: set[Key] = set()
         self._logger = get_logger("aggregator")
+
+    def start_anew(self) -> None:
+        """After an outage everybody is given time to be heard again."""
+        self._silence.start_anew()
 
     async def look_after(self, run_ids: frozenset[str]) -> None:
         """One look at the unfinished runs among run_ids."""
@@ -136,6 +147,7 @@ class LostRuns:
             return _Candidate(
                 run_id=run_id,
                 accepted=record,
+                started=row["started_at_us"] is not None,
                 failed=row["failure"] is not None,
                 requested_at_us=row["requested_at_us"],
                 placement="" if record is not None else bytes(row["state"]).decode(),
@@ -155,13 +167,14 @@ class LostRuns:
             progress = run.progress.get(placement.worker)
             if key in self._fenced or (progress is not None and progress.closed):
                 continue
-            stand = (progress.next_seq, progress.next_offset) if progress is not None else (0, 0)
+            stand = (progress.next_seq, progress.next_offset) if progress is not None else (-1, int(run.started))
             at_end = placement.partition in run.at_end
             silent_s = self._silence.silent_for_s(key, stand, at_end, self._clock())
             if not at_end:
                 continue
             lock = lock_of(run.run_id, placement.runner, accepted.runner)
-            given_up = silent_s >= PATIENCE_S or run.failed or RunLock.is_orphaned(self._locks_dir, lock)
+            patience_s = PATIENCE_S if run.started else START_PATIENCE_S
+            given_up = silent_s >= patience_s or run.failed or RunLock.is_orphaned(self._locks_dir, lock)
             if given_up and self._is_free(lock):
                 await self._fence(key, placement.partition)
                 await self._tell(key, placement.runner or accepted.runner)
