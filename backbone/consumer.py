@@ -30,7 +30,7 @@ from schemas.topics import dead_letter_topic
 
 __all__ = ["ConsumerStopped", "Effect", "Handler", "RecordConsumer", "RecordUndecodable", "Stores"]
 
-POLL_S = 0.05
+POLL_S = 0.08
 READ_RECORDS = 500
 TRIES = 5
 DEAD_LETTER_LIMIT = 100

@@ -25,6 +25,9 @@ MetricName = Literal[
     # Gauge, records, by projection and topic: records of owned partitions that are not processed yet.
     # Growing: add a process of the service, or see why its handler is slow.
     "queryscope_consumer_lag",
+    # Counter, records: terminal records of runs that had ended already; they changed nothing.
+    # Any: two aggregators judged one run; see that both stand on one database.
+    "queryscope_late_terminal_records_total",
     # Counter, requests, by method, route and status: what the API answered.
     # 5xx growing: a store is away or full; /readyz names it.
     "queryscope_http_requests_total",

@@ -19,6 +19,8 @@ from schemas.lifecycle import Record
 from schemas.topics import partition_of
 
 ROWS_PER_ROUND = 100
+EAGER_S = 1.0
+"""So long after something was added here a drain is due at any time; else once in so long, for rows of others."""
 
 
 class _Row(NamedTuple):
@@ -34,11 +36,27 @@ class Outbox:
     def __init__(self, service: str) -> None:
         self._service = service
         self._draining = asyncio.Lock()
+        self._fresh = False
+        self._added_at_s: float | None = None
+        self._drained_at_s: float | None = None
+
+    def is_due(self, now_s: float) -> bool:
+        """Whether it is worth a drain: something was just added here (its transaction may not have ended yet), or the
+        last drain was a while ago. now_s is any monotonic clock, always the same."""
+        recently = self._added_at_s is not None and now_s - self._added_at_s < EAGER_S
+        lately = self._drained_at_s is not None and now_s - self._drained_at_s < EAGER_S
+        if self._fresh:
+            self._fresh, self._added_at_s, recently = False, now_s, True
+        if recently or not lately:
+            self._drained_at_s = now_s
+            return True
+        return False
 
     async def add(self, conn: AsyncConnection, topic: str, record: Record) -> None:
         """Adds a record in the caller's transaction; one whose id is waiting already is left as it is."""
         mine = outbox.c.service == self._service
         same = sa.select(outbox.c.id).where(mine, outbox.c.id == record.id)
+        self._fresh = True
         if (await conn.execute(same)).first() is not None:
             return
         last = (await conn.execute(sa.select(sa.func.max(outbox.c.position)).where(mine))).scalar()

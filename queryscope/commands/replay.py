@@ -6,7 +6,7 @@ from backbone.platform import Platform
 from queryscope import exits
 from queryscope.commands.run import print_outcome
 from queryscope.commands.runs import find_run, on_platform
-from queryscope.errors import ConfigurationError, first_line
+from queryscope.errors import ConfigurationError, NotFound, first_line
 from schemas.results import RunResult
 from schemas.sla import SlaError, parse_sla
 
@@ -17,6 +17,7 @@ from schemas.sla import SlaError, parse_sla
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 def replay(run_id: str, slas: tuple[str, ...], as_json: bool) -> int:
     """Judge a finished run anew from the log; its record stays as it is. Exit codes as of `run`."""
+    from services.aggregator.errors import CannotReplay
     from services.aggregator.replay import replay as judge_anew
 
     try:
@@ -26,7 +27,10 @@ def replay(run_id: str, slas: tuple[str, ...], as_json: bool) -> int:
 
     async def judged(platform: Platform) -> RunResult:
         found = await find_run(platform, run_id)
-        return await judge_anew(platform, found.run_id, promises)
+        try:
+            return await judge_anew(platform, found.run_id, promises)
+        except CannotReplay as error:
+            raise NotFound(first_line(error)) from None
 
     result = on_platform(judged)
     print_outcome(result, as_json=as_json)

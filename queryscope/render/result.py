@@ -44,6 +44,7 @@ def _parts(result: RunResult, title: str) -> Iterable[RenderableType]:
     yield _latencies(result)
     if result.sla:
         yield sla_table(result.sla)
+        yield from (Text(f"  {each.expression}: {each.note}", style="dim") for each in result.sla if each.note)
     if result.regression is not None:
         yield regression_table(result.regression)
     if result.diagnosis is not None:

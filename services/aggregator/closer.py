@@ -81,7 +81,7 @@ class RunCloser:
         self._log = stores.log
         self._database = stores.database
         self._runs_are_read = runs_are_read
-        self._outbox = Outbox(SERVICE)
+        self.outbox = Outbox(SERVICE)
         self._open: dict[str, OpenRun] = {}
 
     def forget(self, run_id: str) -> None:
@@ -164,7 +164,7 @@ class RunCloser:
             await store.save_timeline(conn, [row for each in closed for row in each.rows])
             if not snapshot.row.logged:
                 for breach in [breach for each in closed for breach in each.breaches]:
-                    await self._outbox.add(conn, BREACHES, breach)
+                    await self.outbox.add(conn, BREACHES, breach)
             await store.delete_before(conn, run.run_id, run.next_window - HISTORY_S)
 
     async def _end(self, row: RunRow, judgement: Judgement) -> None:
@@ -179,8 +179,8 @@ class RunCloser:
             await store.save_sla_results(conn, row.run_id, result.sla)
             await store.delete_before(conn, row.run_id, store.EVERY_WINDOW)
             if not row.logged:
-                await self._outbox.add(conn, RUNS, judgement.record)
-                await self._outbox.add(conn, SUMMARIES, judgement.summary)
+                await self.outbox.add(conn, RUNS, judgement.record)
+                await self.outbox.add(conn, SUMMARIES, judgement.summary)
         self.forget(row.run_id)
 
     async def _read(self, conn: AsyncConnection, run_id: str) -> Snapshot | None:
@@ -202,7 +202,8 @@ class RunCloser:
         last = closable_until(expected, progress, last_windows)
         until = min(last, run.next_window + CHUNK_S - 1)
         if until < run.next_window:
-            rows = await timeline(conn, run_id, limit=MAX_TIMELINE_ROWS) if ended else []
+            compared = ended and row.accepted.baseline is not None
+            rows = await timeline(conn, run_id, limit=MAX_TIMELINE_ROWS) if compared else []
             return Snapshot(row, progress, until, [], {}, ended, rows)
         marks = await store.load_marks(conn, run_id, run.next_window, until)
         partials = await store.load_partials(conn, run_id, run.next_window, until)

@@ -34,7 +34,7 @@ PROJECTION = "aggregator-outcomes"
 GROUP = "aggregator-outcomes"
 RECORDS_PER_COMMIT = 20_000
 BUSY_RECORDS = 5_000
-POLL_S = 0.05
+POLL_S = 0.1
 UNDECODABLE_LIMIT = 100
 
 WallClock = Callable[[], float]

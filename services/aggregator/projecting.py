@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from backbone.consumer import Effect
 from backbone.database import tables as t
 from backbone.errors import RecordUndecodable
-from backbone.telemetry import get_logger
+from backbone.telemetry import Metrics, get_logger
 from schemas.base import derived_id
 from schemas.codec import decode_line
 from schemas.diagnosis import DIAGNOSIS_RECORDS, DiagnosisReady
@@ -47,8 +47,9 @@ SameScenario = Callable[[Scenario], Scenario]
 class RunsProjector:
     """The handler of both topics. `rewrite` may change the scenario a run is judged by, for a replay."""
 
-    def __init__(self, rewrite: SameScenario = lambda scenario: scenario) -> None:
+    def __init__(self, rewrite: SameScenario = lambda scenario: scenario, *, metrics: Metrics | None = None) -> None:
         self._rewrite = rewrite
+        self._metrics = metrics or Metrics()
         self._logger = get_logger("aggregator")
 
     async def __call__(self, topic: str, line: bytes) -> Effect | None:
@@ -90,7 +91,14 @@ class RunsProjector:
             )
         changed = await conn.execute(sa.update(t.runs).where(_unjudged(record)).values(status=status, verdict=verdict))
         if not changed.rowcount:
-            self._logger.debug("a later terminal record is ignored", run_id=record.run_id, record=record.type)
+            await self._note_late(record, conn)
+
+    async def _note_late(self, record: RunJudged | RunLost, conn: AsyncConnection) -> None:
+        query = sa.select(t.runs.c.status).where(t.runs.c.run_id == record.run_id)
+        ended_as = (await conn.execute(query)).scalar()
+        if record.id != derived_id("RunLost" if ended_as == "lost" else "RunJudged", record.run_id):
+            self._metrics.add("queryscope_late_terminal_records_total")
+            self._logger.warning("a later terminal record is ignored", run_id=record.run_id, record=record.type)
 
 
 def state_event(run_id: str, status: str, verdict: str | None, started_at_us: int | None) -> store.Event:

@@ -17,14 +17,13 @@ from backbone.consumer import OUTAGES, TRIES, RecordConsumer
 from backbone.database import tables as t
 from backbone.database.errors import OwnershipLost
 from backbone.database.offsets import load_offset
-from backbone.database.outbox import Outbox
 from backbone.log.errors import LogError
 from backbone.platform import Platform
 from backbone.telemetry import get_logger
 from backbone.waiting import backoff_s, pause
 from schemas.topics import DIAGNOSES, RUNS, partition_of
 from services.aggregator import store
-from services.aggregator.closer import SERVICE, RunCloser
+from services.aggregator.closer import RunCloser
 from services.aggregator.fold_service import OutcomeFolder
 from services.aggregator.lost_runs import RUNS_PROJECTION, LostRuns
 from services.aggregator.projecting import RunsProjector, end_event
@@ -51,11 +50,10 @@ class AggregatorService:
             platform,
             projection=RUNS_PROJECTION,
             topics=[RUNS, DIAGNOSES],
-            handler=RunsProjector(),
+            handler=RunsProjector(metrics=platform.metrics),
             group=RUNS_GROUP,
         )
         self._closing = RunsOwner(platform, clock=clock, wall_clock=wall_clock)
-        self._outbox = Outbox(SERVICE)
         self._logger = get_logger("aggregator")
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -77,13 +75,14 @@ class AggregatorService:
     async def _drain(self, stop: asyncio.Event) -> None:
         failures = 0
         while not stop.is_set():
-            failures = 0 if await self._drain_once() else failures + 1
+            if self._closing.outbox.is_due(time.monotonic()):
+                failures = 0 if await self._drain_once() else failures + 1
             await pause(stop, backoff_s(failures) if failures else DRAIN_S)
 
     async def _drain_once(self) -> bool:
         """Whether the log could be reached; what waits is kept."""
         try:
-            await self._outbox.drain(self._platform.database, self._platform.log)
+            await self._closing.outbox.drain(self._platform.database, self._platform.log)
         except OUTAGES as error:
             self._logger.warning("derived events wait", error=str(error))
             return False
@@ -98,6 +97,7 @@ class RunsOwner:
         self._database = platform.database
         self._clock = clock
         self._closer = RunCloser(platform, self._runs_are_read)
+        self.outbox = self._closer.outbox
         self._lost = LostRuns(platform, platform.settings.locks_dir, self._closer, clock=clock, wall_clock=wall_clock)
         self._member = f"{CLOSING_GROUP}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         self._judged_at_s: dict[str, float] = {}
@@ -150,6 +150,7 @@ class RunsOwner:
             self._failures[run_id] = self._failures.get(run_id, 0) + 1
             self._logger.exception("run cannot be judged", run_id=run_id, tries=self._failures[run_id])
             if self._failures[run_id] >= TRIES:
+                del self._failures[run_id]
                 await self._closer.fail(run_id, f"the run could not be judged: {type(error).__name__}: {error}")
 
     async def _look_after(self, unjudged: frozenset[str]) -> None:

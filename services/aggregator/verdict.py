@@ -64,7 +64,7 @@ class Judgement:
 def judge(
     run: OpenRun, progress: Mapping[int, WorkerProgress], rows: Sequence[TimelineRow], failure: str | None
 ) -> Judgement:
-    """rows: the run's total rows of one second, in order. failure: what a RunFailed record says."""
+    """rows: the run's total rows of one second, in order, where it has a baseline. failure: a RunFailed record's."""
     totals = run.state.totals.get(TOTAL, Totals())
     planned_s = run.scenario.load.duration_s
     metrics = metrics_of(totals, planned_s)

@@ -9,7 +9,6 @@ import json
 import tempfile
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 import sqlalchemy as sa
 from pydantic import BaseModel, ValidationError
@@ -27,9 +26,7 @@ from services.aggregator.rebuild import read_lines, rebuild_into, terminal_runs
 
 TABLES = (t.runs, t.run_timeline, t.sla_results)
 DERIVED_TYPES = frozenset({"RunJudged", "RunLost", "SlaBreached", "SlaRecovered", "RunSummary"})
-IDS_PER_QUERY = 500
-
-Row = Mapping[str, Any]  # Any: column values of several types
+DIGEST_BYTES = 16
 
 
 class ProjectionReport(BaseModel):
@@ -60,7 +57,7 @@ async def verify(platform: Platform, run_id: str | None = None) -> VerifyReport:
         finally:
             await shadow.close()
     reports.append(await _compare_diagnoses(platform, run_ids))
-    rebuilt = {event.id: _canonical(json.loads(event.line)) for event in derived}
+    rebuilt = {event.id: _digest(json.loads(event.line)) for event in derived}
     reports.append(_report("derived_events", await _logged_events(platform, run_ids), rebuilt))
     return VerifyReport(
         equal=all(report.hash == report.rebuilt_hash for report in reports), runs=len(run_ids), projections=reports
@@ -78,28 +75,27 @@ async def _finished_runs(platform: Platform) -> set[str]:
 async def _compare_table(
     table: sa.Table, live: Database, shadow: Database, run_ids: Collection[str]
 ) -> ProjectionReport:
-    stored = await _rows(table, live, run_ids)
-    rebuilt = await _rows(table, shadow, run_ids)
-    return _report(table.name, stored, rebuilt)
+    stored, rebuilt = await _hash_rows(table, live, run_ids), await _hash_rows(table, shadow, run_ids)
+    return ProjectionReport(name=table.name, rows=stored[0], hash=stored[1], rebuilt_hash=rebuilt[1])
 
 
-async def _rows(table: sa.Table, database: Database, run_ids: Collection[str]) -> dict[str, str]:
-    """Canonical rows by primary key."""
-    keys = [column.name for column in table.primary_key.columns]
-    found: dict[str, str] = {}
-    ids = sorted(run_ids)
+async def _hash_rows(table: sa.Table, database: Database, run_ids: Collection[str]) -> tuple[int, str]:
+    """How many rows these runs have, and the hash over them in the order of their keys; row by row."""
+    digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
+    count = 0
     async with database.read() as conn:
-        for start in range(0, len(ids), IDS_PER_QUERY):
-            query = sa.select(table).where(table.c.run_id.in_(ids[start : start + IDS_PER_QUERY]))
-            for row in (await conn.execute(query)).mappings():
-                found[_canonical([row[key] for key in keys])] = _canonical(dict(row))
-    return found
+        for run_id in sorted(run_ids):
+            query = sa.select(table).where(table.c.run_id == run_id).order_by(*table.primary_key.columns)
+            async for row in (await conn.stream(query)).mappings():
+                digest.update(_canonical(dict(row)).encode() + b"\x1e")
+                count += 1
+    return count, digest.hexdigest()
 
 
 async def _compare_diagnoses(platform: Platform, run_ids: Collection[str]) -> ProjectionReport:
     async with platform.database.read() as conn:
         rows = (await conn.execute(sa.select(t.diagnoses.c.id, t.diagnoses.c.run_id, t.diagnoses.c.record))).all()
-    stored = {row.id: _canonical(row.record) for row in rows if row.run_id in run_ids}
+    stored = {row.id: _digest(row.record) for row in rows if row.run_id in run_ids}
     logged: dict[str, str] = {}
     for partition in _partitions_of(platform.log, run_ids):
         async for line in read_lines(platform.log, DIAGNOSES, partition):
@@ -108,12 +104,12 @@ async def _compare_diagnoses(platform: Platform, run_ids: Collection[str]) -> Pr
             except ValidationError:
                 continue  # dead-lettered when it was first read
             if record.run_id in run_ids:
-                logged.setdefault(record.id, _canonical(record.model_dump(mode="json")))
+                logged.setdefault(record.id, _digest(record.model_dump(mode="json")))
     return _report("diagnoses", stored, logged)
 
 
 async def _logged_events(platform: Platform, run_ids: Collection[str]) -> dict[str, str]:
-    """Derived events by id: those on the log, and those still on their way to it."""
+    """Digests of derived events by id: those on the log, and those still on their way to it."""
     found: dict[str, str] = {}
     for topic in (RUNS, BREACHES, SUMMARIES):
         for partition in _partitions_of(platform.log, run_ids):
@@ -132,7 +128,7 @@ def _note(found: dict[str, str], line: bytes, run_ids: Collection[str]) -> None:
     except ValueError:
         return  # dead-lettered when it was first read
     if isinstance(record, dict) and record.get("type") in DERIVED_TYPES and record.get("run_id") in run_ids:
-        found.setdefault(record["id"], _canonical(record))
+        found.setdefault(record["id"], _digest(record))
 
 
 def _partitions_of(log: Log, run_ids: Iterable[str]) -> list[int]:
@@ -147,8 +143,12 @@ def _canonical(value: object) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
 
 
+def _digest(value: object) -> str:
+    return hashlib.blake2b(_canonical(value).encode(), digest_size=DIGEST_BYTES).hexdigest()
+
+
 def _hash(rows: Mapping[str, str]) -> str:
-    digest = hashlib.blake2b(digest_size=16)
+    digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
     for key in sorted(rows):
         digest.update(key.encode() + b"\x1f" + rows[key].encode() + b"\x1e")
     return digest.hexdigest()

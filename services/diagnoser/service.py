@@ -6,6 +6,9 @@ measured up to the second that broke it, so that the same breach always gives th
 """
 
 import asyncio
+import importlib
+import threading
+import time
 from dataclasses import replace
 
 import structlog
@@ -33,8 +36,8 @@ from services.diagnoser.past import History
 from services.diagnoser.reading import read_facts
 from services.diagnoser.store import has_diagnosis, put_diagnosis
 
-DRAIN_S = 0.5
-DRAIN_SOON_S = 0.02
+DRAIN_S = 0.05
+WARM_UP_AFTER_S = 1.0
 
 
 class DiagnoserService:
@@ -48,17 +51,18 @@ class DiagnoserService:
         self._consumer = RecordConsumer(
             platform, projection=self.name, topics=[BREACHES, SUMMARIES], handler=self._handle, group=self.name
         )
-        self._waiting = True  # something may be left of the last time
         self._logger = structlog.get_logger(self.name)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Consumes until `stop` is set."""
         over = asyncio.Event()
+        warm_up = asyncio.get_running_loop().call_later(WARM_UP_AFTER_S, _load_statistics)
         consuming = asyncio.create_task(self._consumer.run(stop))
         draining = asyncio.create_task(self._drain_until(over))
         try:
             await asyncio.wait((consuming, draining), return_when=asyncio.FIRST_COMPLETED)
         finally:
+            warm_up.cancel()
             over.set()
             if not consuming.done():
                 consuming.cancel()
@@ -83,7 +87,6 @@ class DiagnoserService:
         async def effect(conn: AsyncConnection) -> None:
             await put_diagnosis(conn, record)
             await self._outbox.add(conn, DIAGNOSES, record)
-            self._waiting = True
 
         return effect
 
@@ -120,16 +123,20 @@ class DiagnoserService:
         while True:
             last_time = over.is_set()
             try:
-                if await self._outbox.drain(self._platform.database, self._platform.log):
-                    self._waiting = False
+                if last_time or self._outbox.is_due(time.monotonic()):
+                    await self._outbox.drain(self._platform.database, self._platform.log)
                 outages = 0
             except OUTAGES as error:
                 outages += 1
                 self._logger.warning("diagnoses wait", error=str(error))
             if last_time:
                 return
-            quiet_s = DRAIN_SOON_S if self._waiting else DRAIN_S
-            await pause(over, backoff_s(outages) if outages else quiet_s)
+            await pause(over, backoff_s(outages) if outages else DRAIN_S)
+
+
+def _load_statistics() -> None:
+    """Imports what the first diagnosis would wait more than a second for, while the run is still on."""
+    threading.Thread(target=importlib.import_module, args=("scipy.stats",), daemon=True).start()
 
 
 def _trigger_of(topic: str, line: bytes) -> RunSummary | BreachRecord:

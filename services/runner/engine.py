@@ -31,7 +31,7 @@ from services.runner.slot import Slot
 from services.runner.vitals import VitalsMeter
 
 TICK_US = 10_000
-FLUSH_TICKS = 5
+FLUSH_TICKS = 20  # each flush is a synced write of the log and a commit of the fold
 _COME_BACK_LATER = frozenset({429, 503})
 
 

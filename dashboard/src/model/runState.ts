@@ -3,7 +3,7 @@
 import { type BreachSpan, withBreach } from "./breaches";
 import type { RunEvent } from "./events";
 import { type DiagnosisSummary, isOn, type RunResult, type Status, type Verdict } from "./results";
-import { emptyTimeline, type Timeline, writeSecond } from "./timeline";
+import { emptyTimeline, endAt, type Timeline, writeSecond } from "./timeline";
 
 export interface RunState {
   readonly status: Status;
@@ -71,9 +71,11 @@ function stage(status: Status): number {
 }
 
 function withResult(state: RunState, result: RunResult): RunState {
+  if (result.verdict != null) endAt(state.timeline, result.metrics.duration_s);
   return {
     ...state,
     result,
+    version: state.version + 1,
     status: result.status,
     verdict: result.verdict ?? state.verdict,
     startedAt: result.started_at ?? state.startedAt,

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { sampleRow } from "../testing/samples";
-import { emptyTimeline, latest, MAX_SECONDS, writeSecond } from "./timeline";
+import { emptyTimeline, endAt, latest, MAX_SECONDS, writeSecond } from "./timeline";
 
 test("a second that was never reported stays a gap in every column", () => {
   const timeline = emptyTimeline();
@@ -10,6 +10,24 @@ test("a second that was never reported stays a gap in every column", () => {
   expect(timeline.spans[1].throughput_rps).toEqual([10, null, 10]);
   expect(timeline.stacked.upTo5xx).toEqual([0, null, 0]);
   expect(timeline.seconds).toBe(2);
+});
+
+test("the rate of a last second that the run did not fill is not drawn, its counts stay", () => {
+  const timeline = emptyTimeline();
+  writeSecond(timeline, sampleRow(0));
+  writeSecond(timeline, sampleRow(1, { requests: 2, throughput_rps: 2 }));
+  endAt(timeline, 1.2);
+  endAt(timeline, 1.2);
+  expect(timeline.spans[1].throughput_rps).toEqual([10, null]);
+  expect(timeline.spans[1].requests).toEqual([10, 2]);
+});
+
+test("a last second that was filled keeps its rate", () => {
+  const timeline = emptyTimeline();
+  writeSecond(timeline, sampleRow(0));
+  writeSecond(timeline, sampleRow(1));
+  endAt(timeline, 1.999);
+  expect(timeline.spans[1].throughput_rps).toEqual([10, 10]);
 });
 
 test("the same second written twice counts once and the later figures stand", () => {

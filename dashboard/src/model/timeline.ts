@@ -88,6 +88,17 @@ export function writeSecond(
   timeline.stacked.upTo5xx[at] = row.errors + row.status_4xx + row.status_5xx;
 }
 
+/** A run rarely ends on a full second: a rate over the part that is left would read as a collapse, so it is not drawn. */
+const WHOLE_ENOUGH_S = 0.95;
+
+/** Drops the rates of the last second where the run ended within it. Telling it twice changes nothing. */
+export function endAt(timeline: Timeline, durationS: number): void {
+  const last = timeline.second.length - 1;
+  if (last < 1 || durationS - last >= WHOLE_ENOUGH_S) return;
+  timeline.spans[1].throughput_rps[last] = null;
+  timeline.spans[1].intended[last] = null;
+}
+
 /** The last figure of a column, null when there is none. */
 export function latest(timeline: Timeline, span: Span, field: Field): number | null {
   return timeline.spans[span][field].at(-1) ?? null;

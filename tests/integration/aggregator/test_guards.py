@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -25,7 +26,7 @@ from services.aggregator.errors import TooManyUndecodable
 from services.aggregator.fold_service import PartitionReader
 from services.aggregator.partials import totals_from_bytes
 from tests.integration.aggregator.world import World, eventually
-from tests.unit.aggregator.synthetic import RUN, lines_of, scenario, simple_stream
+from tests.unit.aggregator.synthetic import RUN, T0_US, accepted, lines_of, requested, scenario, simple_stream, started
 
 PARTITION = outcome_partition_of(RUN, 0, 8)
 
@@ -184,8 +185,10 @@ async def test_another_log_is_refused(settings: Settings) -> None:
     for file in settings.data_dir.glob("log.db*"):
         file.unlink()
     async with open_platform(settings) as platform:
-        with pytest.raises(ForeignIncarnation, match="rebuilt from this log"):
-            await World(platform).service().run(asyncio.Event())
+        world = World(platform)
+        await world.whole_run(simple_stream(3, 10))  # longer than what was read of the other one
+        with pytest.raises(ForeignIncarnation, match="another log"):
+            await world.service().run(asyncio.Event())
 
 
 async def test_an_offset_beyond_the_end_is_refused(settings: Settings) -> None:
@@ -249,3 +252,22 @@ async def test_tables_of_a_long_run_stay_flat(world: World) -> None:
         await world.publish(stream, stream.records[-1:])
         result = await world.judged(RUN)
     assert result.metrics.requests == 600
+
+
+async def test_no_second_closes_before_the_start_of_the_run_is_read(world: World) -> None:
+    what = scenario("p95 < 1ms over 1s")
+    async with world.running():
+        await world.tell(RUNS, requested(RUN, what), accepted(RUN, what))
+        await world.publish(simple_stream(2, 20))
+
+        async def folded() -> bool:
+            return bool((await world.rows(t.worker_progress, RUN))[-1:] and await aggregated(world) == 40)
+
+        await eventually(folded)
+        await world.pass_time(1)
+        assert (await world.rows(t.run_progress, RUN))[0]["next_window"] == 0
+        await world.tell(RUNS, started(RUN))
+        result = await world.judged(RUN)
+    assert result.verdict == "breach"
+    [breach] = [json.loads(line) for line in await world.logged(BREACHES)]
+    assert breach["at"] == T0_US + 1_000_000

@@ -3,11 +3,15 @@
 import json
 
 import pytest
+import sqlalchemy as sa
 
 from backbone.database import tables as t
+from backbone.maths.buckets import index_of_one
+from schemas.scenario import Load
 from schemas.topics import BREACHES, DIAGNOSES, RUNS, SUMMARIES
+from services.runner.baseline import freeze_baseline
 from tests.integration.aggregator.world import World, diagnosis, eventually
-from tests.unit.aggregator.synthetic import RUN, run_id_of, scenario, simple_stream
+from tests.unit.aggregator.synthetic import RUN, run_id_of, scenario, simple_stream, steady
 
 
 def types_of(lines: list[bytes]) -> list[str]:
@@ -153,3 +157,70 @@ async def test_a_percentile_of_too_few_requests_makes_the_run_invalid(world: Wor
         result = await world.judged(RUN)
     assert (result.verdict, result.sla[0].status) == ("invalid", "not_enough_data")
     assert result.validity.reasons[0].startswith("too_few_samples")
+
+
+async def test_a_hang_in_the_middle_tells_the_runner_to_abort(world: World) -> None:
+    stream = simple_stream(4, 50, latency_of=lambda _, __: 5_000)
+    stream.records.pop()
+    stream.seq -= 1
+    async with world.running():
+        await world.begin(RUN, scenario("p95 < 200ms abort", load=Load(concurrency=10, duration_s=60)))
+        await world.publish(stream)
+        sent = len(stream.records)
+        for second in range(4, 8):
+            stream.mark(second, started=0, ages=[(index_of_one((second - 3) * 1_000_000), 10)])
+        await world.publish(stream, stream.records[sent:])
+
+        async def told() -> list[bytes] | None:
+            return await world.logged(BREACHES) or None
+
+        [breach] = [json.loads(line) for line in await eventually(told)]
+        assert (breach["abort"], breach["lower_bound"]) == (True, True)
+        sent = len(stream.records)
+        for _ in range(10):
+            stream.outcome(8_100_000, 4_100_000, status=0, error="cancelled")
+        stream.mark(8, final=True, stopped="aborted", started=0)
+        await world.publish(stream, stream.records[sent:])
+        result = await world.judged(RUN)
+    assert (result.status, result.verdict) == ("finished", "breach")
+    assert (result.metrics.requests, result.metrics.cancelled, result.events.aggregated) == (200, 10, 210)
+
+
+async def test_a_run_is_compared_with_its_frozen_baseline(world: World) -> None:
+    slow = run_id_of(5)
+    load = Load(concurrency=10, duration_s=12)
+    async with world.running():
+        await world.whole_run(simple_stream(12, 60, seed=1), scenario(load=load))
+        await world.judged(RUN)
+        async with world.platform.database.read() as conn:
+            frozen = await freeze_baseline(conn, RUN)
+        stream = simple_stream(12, 60, run=slow, seed=2, latency_of=lambda rng, second: 2 * steady(rng, second))
+        await world.begin(slow, scenario("p95 <= baseline * 1.10", load=load), baseline=frozen)
+        await world.publish(stream)
+        result = await world.judged(slow)
+    assert result.verdict == "breach"
+    assert result.regression is not None
+    assert (result.regression.verdict, result.regression.blocks) == ("worse", 11)
+    found = {metric.metric: metric for metric in result.regression.metrics}
+    assert found["p50"].ratio == pytest.approx(2, rel=0.25)
+    assert found["throughput"].verdict == "same"
+
+
+async def test_an_error_of_our_own_fails_one_run_and_no_other(world: World) -> None:
+    bad, good = run_id_of(6), run_id_of(7)
+    await world.begin(bad)
+    await world.begin(good)
+    async with world.running():
+        await world.publish(simple_stream(3, 20, run=bad), simple_stream(3, 20, run=bad).records[:25])
+
+        async def one_second_closed() -> bool:
+            rows = await world.rows(t.run_progress, bad)
+            return bool(rows) and rows[0]["next_window"] > 0
+
+        await eventually(one_second_closed)
+    async with world.platform.database.write() as conn:
+        await conn.execute(sa.update(t.run_progress).where(t.run_progress.c.run_id == bad).values(state=b"rubbish"))
+    async with world.running():
+        await world.publish(simple_stream(3, 20, run=good))
+        verdicts = [(await world.judged(run)).verdict for run in (good, bad)]
+    assert verdicts == ["pass", "failed"]

@@ -171,3 +171,5 @@ async def test_only_the_first_terminal_record_counts(world: World) -> None:
         await world.whole_run(simple_stream(1, 5, run=other))
         await world.judged(other)
     assert await world.result(RUN) == first
+    late = world.platform.metrics.registry.get_sample_value("queryscope_late_terminal_records_total")
+    assert late == 1

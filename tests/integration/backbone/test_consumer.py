@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from backbone.consumer import ConsumerStopped, Effect, Handler, RecordConsumer, RecordUndecodable
+from backbone.consumer import POLL_S, ConsumerStopped, Effect, Handler, RecordConsumer, RecordUndecodable
 from backbone.database.engine import Database
 from backbone.database.errors import DatabaseUnavailable, ForeignIncarnation
 from backbone.database.offsets import advance_offset
@@ -163,7 +163,7 @@ async def test_a_failing_handler_is_tried_five_times_and_then_the_record_is_dead
     async with running(rig.consumer(failing)):
         await rows_reach(rig, 1)
     assert tries == 5
-    assert [seconds for seconds in rig.pauses if seconds != 0.05] == [0.1, 0.2, 0.4, 0.8]
+    assert [seconds for seconds in rig.pauses if seconds != POLL_S] == [0.1, 0.2, 0.4, 0.8]
     (letter,) = await rig.dead()
     assert letter["payload"] == "bad"
 

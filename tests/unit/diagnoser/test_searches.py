@@ -77,13 +77,22 @@ def test_the_chance_of_a_train_is_a_probability(starts: list[int]) -> None:
     assert 0 < train.p_value <= 1
 
 
+def test_three_equally_long_pauses_at_equal_distances_are_enough() -> None:
+    three = tuple(
+        Pause(start, length) for start, length in ((6_001_000, 251_000), (7_498_000, 250_000), (9_000_000, 253_000))
+    )
+    train = best_train(three, 10.0)
+    assert train is not None
+    assert train.p_value < 0.001
+
+
 def test_pauses_at_random_instants_are_seldom_a_train() -> None:
     random = np.random.default_rng(3)
     trains = [
         best_train(tuple(Pause(int(at), 100_000) for at in np.sort(random.uniform(0, 1e7, 5))), 10.0)
         for _ in range(100)
     ]
-    assert sum(train is not None and train.p_value < 0.01 for train in trains) <= 4
+    assert sum(train is not None and train.p_value < 0.01 for train in trains) <= 5
 
 
 def test_neighbours_in_a_queue_take_alike_and_others_do_not() -> None:
