@@ -5,7 +5,6 @@ runs; writes to `runs` what it takes, starts and ends. It must not judge a run o
 """
 
 import asyncio
-from dataclasses import dataclass, field
 from functools import partial
 
 import structlog
@@ -17,6 +16,7 @@ from backbone.errors import BackboneError, RecordUndecodable
 from backbone.log.errors import LogError, LogUnavailable
 from backbone.platform import Platform
 from backbone.runlock import RunLock
+from backbone.waiting import Drain
 from schemas.codec import decode_line
 from schemas.lifecycle import RUN_RECORDS, RunRequested, WorkersWanted
 from schemas.scenario import Scenario
@@ -28,19 +28,11 @@ from services.runner.one_run import OneRun, Patience
 from services.runner.volunteering import WantedListener
 
 
-@dataclass(frozen=True, slots=True)
-class Drain:
-    """How a standing runner ends: what it is at may go on for limit_s, or until `hurry` is set, and is then cancelled.
-
-    Before any of that it takes no new run.
-    """
-
-    limit_s: float = 0.0
-    hurry: asyncio.Event = field(default_factory=asyncio.Event)
-
-
 class RunnerService:
-    """Runs load, one run at a time when it stands; `execute` runs one that was asked of this runner."""
+    """Runs load, one run at a time when it stands; `execute` runs one that was asked of this runner.
+
+    drain: how it ends when it is stopped. By default the run that is on is cancelled at once.
+    """
 
     name = "runner"
 
@@ -101,13 +93,9 @@ class RunnerService:
 
     async def _end_after(self, stop: asyncio.Event) -> None:
         await stop.wait()
-        if self._current is not None and self._drain.limit_s > 0:
-            self._logger.info("draining: the run that is on may finish", limit_s=self._drain.limit_s)
-            try:
-                async with asyncio.timeout(self._drain.limit_s):
-                    await self._drain.hurry.wait()
-            except TimeoutError:
-                pass
+        if self._current is not None:
+            self._logger.info("what this runner is at may go on", limit_s=self._drain.limit_s)
+            await self._drain.over()
         if self._current is not None:
             await self._current.cancel("the runner was stopped")
 

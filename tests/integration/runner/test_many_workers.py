@@ -12,6 +12,7 @@ import pytest
 
 from backbone.platform import Platform, open_platform
 from backbone.settings import load_settings
+from backbone.waiting import Drain
 from schemas.lifecycle import (
     RunAccepted,
     RunCancelRequested,
@@ -31,7 +32,7 @@ from services.runner.following import wall_clock_us
 from services.runner.here import Here
 from services.runner.one_run import Patience
 from services.runner.pacing import ConstantRate
-from services.runner.service import Drain, RunnerService
+from services.runner.service import RunnerService
 from tests.integration.runner.reading import eventually, outcomes_of, records_of
 from tests.integration.runner.test_runner_service import a_run, say
 
@@ -267,6 +268,14 @@ async def test_a_runner_that_offered_workers_and_vanished_fails_the_run_in_one_l
     last = records[-1]
     assert isinstance(last, RunFailed)
     assert last.reason == "worker 2 of gone was not ready within 5 s: the load was not started"
+
+
+async def test_a_run_with_credentials_stays_with_the_runner_they_were_given_to(platform: Platform, target: str) -> None:
+    request, scenario = a_run(target, {"requests": 10, "workers": 2}, placement=None)
+    await RunnerService(platform, here=Here("me", "here", 2)).execute(request, scenario, shared=True)
+    records = await records_of(platform.log, request.run_id)
+    assert not by_type(records, WorkersWanted)
+    assert isinstance(records[-1], RunFinished)
 
 
 async def test_of_two_runners_that_accept_a_run_at_once_the_first_on_the_log_makes_it(
