@@ -94,7 +94,8 @@ class EmbeddedSession:
                 seq = event.seq
                 yield event
                 if event.event == "end":
-                    await self._runs.get(run_id, asyncio.sleep(0))
+                    if run_id in self._runs:
+                        await self._runs[run_id]
                     return
 
     async def result(self, run_id: str) -> RunResult:

@@ -188,6 +188,7 @@ class Engine:
             connection.send(request)
         else:
             slot.dialing = self._loop.create_task(self._dial(slot))
+            slot.dialing.add_done_callback(partial(self._dial_cancelled, slot))
 
     async def _dial(self, slot: Slot) -> None:
         slot.phases = Phases()
@@ -198,8 +199,6 @@ class Engine:
             kind = failure.kind
         except TargetNotAllowed as error:
             self.stop("failed", str(error))
-        except asyncio.CancelledError:
-            kind = "cancelled"
         else:
             slot.connection, slot.dialing = connection, None
             if connection.reusable:
@@ -208,6 +207,12 @@ class Engine:
             kind = "closed_early"
         slot.connection = slot.dialing = None
         self._unsent(slot, kind)
+
+    def _dial_cancelled(self, slot: Slot, dialing: "asyncio.Task[None]") -> None:
+        """A task that is cancelled before its first step never runs, so its own handlers cannot free the slot."""
+        if dialing.cancelled():
+            slot.connection = slot.dialing = None
+            self._unsent(slot, "cancelled")
 
     # endings of requests
 

@@ -176,6 +176,15 @@ async def test_stopping_cancels_what_is_in_flight_at_once(serve: Serve, notebook
     assert notebook.errors == {"cancelled": 5}
 
 
+async def test_stopping_ends_connections_that_were_not_begun_yet(notebook: Notebook, closed_port: int) -> None:
+    engine = engine_for(closed_port, notebook, {"rate": "100000/s", "duration": "30s", "concurrency": 5})
+    running = asyncio.create_task(engine.run())
+    asyncio.get_running_loop().call_soon(engine.stop, "cancelled")  # what stop begins itself never gets a first step
+    assert (await asyncio.wait_for(running, 5)).reason == "cancelled"
+    assert engine.tally.in_flight == 0
+    assert len(notebook.outcomes) == engine.tally.started
+
+
 async def test_steps_are_mixed_by_their_weights(serve: Serve, notebook: Notebook) -> None:
     server = await serve(keep_answering)
     steps = [{"name": "browse", "weight": 3}, {"name": "buy", "weight": 1, "request": {"path": "/buy"}}]
