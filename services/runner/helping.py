@@ -25,8 +25,9 @@ from services.runner.errors import RunnerError, WorkerFailed
 from services.runner.following import POLL_S, RunFollower, RunWords
 from services.runner.here import Here
 from services.runner.pipe import Finished, Policy, Stop
+from services.runner.placing import policy_for
 from services.runner.request import endpoint_of
-from services.runner.resolving import allowed_addresses, policy_for
+from services.runner.resolving import allowed_addresses
 from services.runner.voice import RunVoice, one_line
 
 HOLD_S = 10.0

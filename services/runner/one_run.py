@@ -30,9 +30,9 @@ from services.runner.errors import RunnerError, RunNotTaken, TargetUnresolved, W
 from services.runner.following import POLL_S, RunFollower, RunWords
 from services.runner.here import Here
 from services.runner.pipe import Finished, Policy, Stop
+from services.runner.placing import allot, place, policy_for
 from services.runner.request import endpoint_of, wire_requests
-from services.runner.resolving import allowed_addresses, policy_for
-from services.runner.sharding import allot, place
+from services.runner.resolving import allowed_addresses
 from services.runner.voice import RunVoice, one_line
 
 START_DELAY_US = 50_000

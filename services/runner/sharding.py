@@ -1,16 +1,13 @@
-"""Owns how one run is divided among its workers: what each one's share is, and who runs how many. Pure integers.
+"""Owns how one run is divided among its workers: what each one's share is. Pure integers.
 
 The shares of a whole always sum to exactly the whole. Counts are cut into blocks. A schedule is dealt out: worker i of
 n takes requests i, i + n, i + 2n, ... of it, so that together they intend what one worker would, to the microsecond,
 and each of them has the whole's rate over n.
 """
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from schemas.lifecycle import WorkerPlacement
 from schemas.scenario import Load
-from schemas.topics import outcome_partition_of
 from services.runner.pacing import Schedule
 
 
@@ -71,29 +68,3 @@ def first_step(load: Load, share: Share) -> tuple[int, int]:
     if load.open_loop:
         return share.index, share.of
     return (share.index if load.requests is None else share.before(load.requests)), 1
-
-
-def allot(workers: int, capacities: Mapping[str, int]) -> dict[str, int]:
-    """How many workers each runner takes: in proportion to its capacity, the remainders to the largest fractions.
-
-    No runner takes more than it can while another has room; where all are full, they share the rest alike. Runners of
-    equal claim are served in the order of `capacities`.
-    """
-    room = sum(capacities.values())
-    if room <= 0:
-        raise ValueError("no runner has any capacity")
-    whole = {runner: workers * capacity // room for runner, capacity in capacities.items()}
-    rest = workers - sum(whole.values())
-    by_fraction = sorted(capacities, key=lambda runner: -(workers * capacities[runner] % room))
-    for runner in by_fraction[:rest]:
-        whole[runner] += 1
-    return {runner: count for runner, count in whole.items() if count}
-
-
-def place(run_id: str, allotted: Mapping[str, int], partitions: int) -> Sequence[WorkerPlacement]:
-    """The workers of a run in the order of the runners, each with its partition of `outcomes`."""
-    runners = [runner for runner, count in allotted.items() for _ in range(count)]
-    return tuple(
-        WorkerPlacement(worker=worker, partition=outcome_partition_of(run_id, worker, partitions), runner=runner)
-        for worker, runner in enumerate(runners)
-    )

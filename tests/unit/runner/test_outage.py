@@ -77,9 +77,12 @@ async def publishing(
         log, PARTITION, on_failure=failures.append, spool=spool, queue_limit_bytes=QUEUE_BYTES, retry_for_s=retry_for_s
     )
     delivery = asyncio.create_task(publisher.run())
-    yield publisher, failures
-    publisher.close()
-    await asyncio.wait_for(delivery, WAIT_S)
+    try:
+        yield publisher, failures
+    finally:
+        log.there = True
+        publisher.close()
+        await asyncio.wait_for(delivery, WAIT_S)
 
 
 async def load(publisher: Publisher, seconds: range, *, relieved: bool = True) -> None:
@@ -115,7 +118,7 @@ async def test_an_outage_loses_nothing_and_keeps_the_order_and_memory_stays_boun
         await load(publisher, range(2))
         log.there = False
         await load(publisher, range(2, 22))
-        assert log.refused.is_set()
+        await asyncio.wait_for(log.refused.wait(), WAIT_S)
         assert spool.batches > 0
         assert publisher.queue_bytes <= QUEUE_BYTES
         log.there = True

@@ -13,7 +13,8 @@ from schemas.scenario import Load
 from schemas.topics import outcome_partition_of
 from services.runner.mix import step_sequence
 from services.runner.pacing import SECOND_US, ConstantRate, Schedule
-from services.runner.sharding import Share, allot, first_step, place
+from services.runner.placing import allot, place
+from services.runner.sharding import Share, first_step
 
 WORKERS = st.integers(1, 16)
 RATES = st.one_of(
