@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 from backbone.errors import RunLockHeld
+from schemas.base import derived_id
 
 ATTEMPTS = 20
 ATTEMPT_PAUSE_S = 0.01
@@ -58,6 +59,16 @@ class RunLock:
             self._path.unlink(missing_ok=True)
             os.close(self.fd)
             self.fd = -1
+
+
+def helper_lock(run_id: str, runner: str) -> str:
+    """The name of the lock that a runner holds while it has workers of a run that another one leads."""
+    return f"{run_id}-{derived_id(runner)[:12]}"
+
+
+def lock_of(run_id: str, runner: str, lead: str) -> str:
+    """The name of the lock that shows the workers of `runner` to be alive; lead: who accepted the run."""
+    return run_id if runner in ("", lead) else helper_lock(run_id, runner)
 
 
 def _path(locks_dir: Path, run_id: str) -> Path:

@@ -65,14 +65,20 @@ class Settings(BaseSettings):
     url: str | None = None
     targets: Annotated[list[str], NoDecode] = Field(default_factory=list)
     origins: Annotated[list[str], NoDecode] = Field(default_factory=list)
-    drain_s: float = Field(default=0.0, ge=0, le=86_400)
     partitions: int = Field(default=8, ge=1, le=256)
+    spool_mb: int = Field(default=1024, ge=0)
+    drain_s: float = Field(default=3600.0, ge=0, le=86_400)
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @property
     def locks_dir(self) -> Path:
         """Where the locks of runs on this machine lie."""
         return self.data_dir / "locks"
+
+    @property
+    def spool_dir(self) -> Path:
+        """Where outcomes wait while the log is away."""
+        return self.data_dir / "spool"
 
     @field_validator("targets", "origins", mode="before")
     @classmethod

@@ -118,7 +118,7 @@ async def _newest_diagnoses(conn: AsyncConnection, run_ids: Sequence[str]) -> di
 
 def load_info(load: Load) -> LoadInfo:
     """What load a scenario intends, as the result shows it."""
-    return LoadInfo(kind=load.kind, intended_rps=load.rate_per_s, concurrency=load.concurrency)
+    return LoadInfo(kind=load.kind, intended_rps=load.rate_per_s, concurrency=load.concurrency, workers=load.workers)
 
 
 def _result_of(row: Mapping[str, object], diagnosis: DiagnosisReady | None) -> RunResult:

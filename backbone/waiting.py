@@ -1,6 +1,9 @@
 """Owns pauses that end early when asked to stop, and how long to wait before a try. It must not know what waits."""
 
 import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 FIRST_S = 0.1
 LONGEST_S = 5.0
@@ -23,3 +26,25 @@ async def pause(stop: asyncio.Event, seconds: float) -> None:
 def backoff_s(failures: int) -> float:
     """Seconds to wait after so many failures (1, 2, ...) in a row: doubling, up to 5 s."""
     return float(min(LONGEST_S, FIRST_S * 2 ** min(failures - 1, 10)))
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """How a process ends: what it is at may go on for limit_s, or until `hurry` is set. It takes up nothing new."""
+
+    limit_s: float = 0.0
+    hurry: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def over(self, works: Sequence["asyncio.Task[Any]"] = ()) -> None:  # Any: nobody looks at the results
+        """Returns when it may not go on any longer, or all works have ended."""
+        if self.limit_s <= 0:
+            return
+        hurried = asyncio.ensure_future(self.hurry.wait())
+        ended = asyncio.ensure_future(asyncio.wait(works)) if works else None
+        try:
+            waited = [hurried] if ended is None else [hurried, ended]
+            await asyncio.wait(waited, timeout=self.limit_s, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            hurried.cancel()
+            if ended is not None:
+                ended.cancel()

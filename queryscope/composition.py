@@ -6,12 +6,13 @@ from collections.abc import AsyncIterator, Coroutine, Sequence
 from typing import Any, Protocol, TypeVar
 
 from backbone.platform import Platform
+from backbone.waiting import Drain
 
 STANDING = ("runner", "aggregator", "indexer", "diagnoser")
 """Services that a server runs beside its API."""
 
 PATIENCE_S = 5.0
-"""How long a service that was told to stop may take beyond QUERYSCOPE_DRAIN_S."""
+"""How long a service that was told to stop may take beyond its drain."""
 
 T = TypeVar("T")
 
@@ -25,8 +26,8 @@ class Service(Protocol):
     async def run(self, stop: asyncio.Event) -> None: ...
 
 
-def make_service(name: str, platform: Platform) -> Service:
-    """Builds one service by name; imports it only now."""
+def make_service(name: str, platform: Platform, drain: Drain | None = None) -> Service:
+    """Builds one service by name; imports it only now. drain: how a runner ends what it is at."""
     match name:
         case "aggregator":
             from services.aggregator.service import AggregatorService
@@ -43,7 +44,7 @@ def make_service(name: str, platform: Platform) -> Service:
         case "runner":
             from services.runner.service import RunnerService
 
-            return RunnerService(platform)
+            return RunnerService(platform, drain=drain)
     raise ValueError(f"no service '{name}'")
 
 
@@ -77,11 +78,13 @@ class ServiceGroup:
                 with contextlib.suppress(asyncio.CancelledError):
                     await task
 
-    async def stop(self, patience_s: float = PATIENCE_S) -> None:
-        """Asks all to stop, waits, then cancels who did not."""
+    async def stop(self, patience_s: float = PATIENCE_S, drain: Drain | None = None) -> None:
+        """Asks all to stop, waits (with `drain` for what they are at), then cancels who did not."""
         self._stop.set()
         if not self._tasks:
             return
+        if drain is not None:
+            await drain.over(self._tasks)
         _, late = await asyncio.wait(self._tasks, timeout=patience_s)
         for task in late:
             task.cancel()
@@ -98,4 +101,4 @@ async def running(
     try:
         yield group
     finally:
-        await group.stop(platform.settings.drain_s + PATIENCE_S)
+        await group.stop()

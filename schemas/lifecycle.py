@@ -37,10 +37,11 @@ class RunCancelRequested(Record):
 
 
 class WorkerPlacement(Frozen):
-    """Which partition of `outcomes` a worker writes."""
+    """Which partition of `outcomes` a worker writes, and whose worker it is ("": the runner that accepted the run)."""
 
     worker: int
     partition: int
+    runner: str = ""
 
 
 class BaselineBlocks(Frozen):
@@ -70,8 +71,37 @@ class RunAccepted(Record):
     log_incarnation: str = ""
 
 
+class WorkersWanted(Record):
+    """The runner that takes a run asks the others to make part of its load. `machine`: whose clock it has."""
+
+    type: Literal["WorkersWanted"] = "WorkersWanted"
+    runner: str
+    machine: str = ""
+    workers: int
+
+
+class WorkersOffered(Record):
+    """A runner that is free would take up to `capacity` workers of the run; it waits for RunAccepted to name it."""
+
+    type: Literal["WorkersOffered"] = "WorkersOffered"
+    runner: str
+    machine: str = ""
+    capacity: int
+
+
+class ClockProbe(Record):
+    """One exchange of clock readings: a runner asks, and the one that leads the run answers with its own clock."""
+
+    type: Literal["ClockProbe"] = "ClockProbe"
+    runner: str
+    number: int
+    asked_at: UnixMicros
+    heard_at: UnixMicros | None = None
+    told_at: UnixMicros | None = None
+
+
 class WorkerReady(Record):
-    """A worker process is up; its clock may be off by `clock_offset_us` +- `clock_error_us`."""
+    """A worker process is up. Its clock is `clock_offset_us` +- `clock_error_us` ahead of that which t0 is told by."""
 
     type: Literal["WorkerReady"] = "WorkerReady"
     worker: int
@@ -85,6 +115,25 @@ class RunStarted(Record):
 
     type: Literal["RunStarted"] = "RunStarted"
     t0: UnixMicros
+
+
+class WorkerFinished(Record):
+    """A worker that another runner gave to the run has ended, or could not do its part (`failed`)."""
+
+    type: Literal["WorkerFinished"] = "WorkerFinished"
+    worker: int
+    stopped: StopReason
+    detail: str = ""
+    published: int = 0
+    unacknowledged: int = 0
+
+
+class WorkerLost(Record):
+    """A worker fell silent and was fenced: what it still publishes is dropped, so the rest of the run may stop."""
+
+    type: Literal["WorkerLost"] = "WorkerLost"
+    worker: int
+    reason: str
 
 
 class RunFinished(Record):
@@ -126,9 +175,14 @@ class RunLost(Record):
 RunRecord = Annotated[
     RunRequested
     | RunCancelRequested
+    | WorkersWanted
+    | WorkersOffered
     | RunAccepted
+    | ClockProbe
     | WorkerReady
     | RunStarted
+    | WorkerFinished
+    | WorkerLost
     | RunFinished
     | RunFailed
     | RunJudged

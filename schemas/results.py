@@ -101,6 +101,7 @@ class LoadInfo(Frozen):
     kind: str
     intended_rps: float | None = None
     concurrency: int | None = None
+    workers: int = 1
     levels: list[dict[str, float]] | None = None
     capacity: Capacity | None = None
 

@@ -57,12 +57,14 @@ class Load(Strict):
     """How much load: closed loop (concurrency with requests or duration) or open loop (rate with duration or requests).
 
     In an open loop `concurrency` caps the connections (None: 1,000); in a closed loop it is the number of users.
+    `workers` processes share it exactly: all figures are of the whole run.
     """
 
     concurrency: Annotated[int, Field(ge=1, le=20_000)] | None = None
     requests: Annotated[int, Field(ge=1)] | None = None
     duration_s: Annotated[Seconds | None, Field(alias="duration")] = None
     rate_per_s: Annotated[PerSecond | None, Field(alias="rate")] = None
+    workers: Annotated[int, Field(ge=1, le=256)] = 1
 
     model_config = Strict.model_config | {"populate_by_name": True}
 
@@ -84,7 +86,15 @@ class Load(Strict):
             if self.requests is None and self.duration_s is None:
                 object.__setattr__(self, "duration_s", DEFAULT_DURATION_S)
             if self.concurrency is None:
-                object.__setattr__(self, "concurrency", min(DEFAULT_CONCURRENCY, self.requests or DEFAULT_CONCURRENCY))
+                users = max(DEFAULT_CONCURRENCY, self.workers)
+                object.__setattr__(self, "concurrency", min(users, self.requests or users))
+        return self
+
+    @model_validator(mode="after")
+    def _something_for_each_worker(self) -> "Load":
+        for name, count in (("requests", self.requests), ("concurrency", self.concurrency)):
+            if count is not None and count < self.workers:
+                raise ValueError(f"{self.workers} workers cannot share {name} {count}: ask for {count} workers at most")
         return self
 
 

@@ -73,7 +73,7 @@ def judge_validity(load: Load, marks: MarkTotals, totals: Totals, events: EventC
     """Reasons and warnings of a run that came to its own end."""
     reasons = _losses(events) + _own_errors(totals)
     if load.open_loop:
-        reasons += _undelivered(load.concurrency or DEFAULT_CONNECTION_LIMIT, marks)
+        reasons += _undelivered(load.concurrency or DEFAULT_CONNECTION_LIMIT, load.workers, marks)
     warnings = [_client_bound(marks)] if is_client_bound(marks) else []
     if load.open_loop and marks.lasts(marks.slow) and not marks.lasts(marks.late):
         warnings.append(
@@ -98,14 +98,14 @@ def _own_errors(totals: Totals) -> list[str]:
     return [f"client_limits: {own} requests failed for want of ports, file descriptors or memory on this machine"]
 
 
-def _undelivered(connection_limit: int, marks: MarkTotals) -> list[str]:
+def _undelivered(connection_limit: int, workers: int, marks: MarkTotals) -> list[str]:
     reasons = []
     if marks.started < marks.intended * DELIVERED_SHARE:
         share = marks.started / marks.intended
         reasons.append(f"delivered_rate: {marks.started} of {marks.intended} intended requests started ({share:.1%})")
     if marks.lasts(marks.late):
         late = f"p99 of the start delay above {LATE_US // 1000} ms in {marks.late} of {marks.seconds} s"
-        if marks.late_in_flight_max >= connection_limit:
+        if marks.late_in_flight_max >= connection_limit // workers:
             reasons.append(f"connection_limit: all {connection_limit} connections were busy; {late}")
         else:
             reasons.append(f"dispatch_delay: {late}, worst {marks.dispatch_delay_max_us / 1000:.0f} ms")

@@ -17,7 +17,8 @@ from queryscope.sessions import RunOrder, Session, embedded_session, follow
 from schemas.results import RunResult
 from schemas.scenario import Scenario
 
-LOAD_OPTIONS = ("requests", "concurrency", "rate", "duration")
+LOAD_OPTIONS = ("requests", "concurrency", "rate", "duration", "workers")
+SCENARIO_OVERRIDES = ("labels", "name", "slas", "insecure", "workers")
 
 
 @click.command()
@@ -31,6 +32,7 @@ LOAD_OPTIONS = ("requests", "concurrency", "rate", "duration")
 )
 @click.option("-r", "--rate", metavar="RATE", help="Open loop: requests per second, like 200/s.")
 @click.option("-d", "--duration", metavar="TIME", help="How long, like 30s.")
+@click.option("--workers", type=click.IntRange(1, 256), help="Processes that share the load (1).")
 @click.option("--timeout", metavar="TIME", help="Limit of one request (30s).")
 @click.option("--insecure", is_flag=True, help="Do not check the server's certificate.")
 @click.option("--sla", "slas", multiple=True, metavar="EXPR", help="A promise, like 'p95 < 200ms'; repeatable.")
@@ -77,9 +79,7 @@ def print_outcome(result: RunResult, *, as_json: bool) -> None:
 def scenario_from(target: str, options: dict[str, object]) -> Scenario:
     """The scenario that the options describe. Raises ConfigurationError with one line."""
     if is_file_argument(target):
-        given = [
-            name for name, value in options.items() if value and name not in ("labels", "name", "slas", "insecure")
-        ]
+        given = [name for name, value in options.items() if value and name not in SCENARIO_OVERRIDES]
         if given:
             raise ConfigurationError(f"--{given[0]} does not go with a scenario file: write it in {target}")
         return _with_overrides(read_scenario(target), options)
@@ -114,6 +114,7 @@ def _with_overrides(scenario: Scenario, options: dict[str, object]) -> Scenario:
     fields["name"] = options["name"] or fields["name"]
     fields["sla"] += _items(options["slas"])
     fields["insecure"] = fields["insecure"] or options["insecure"]
+    fields["load"]["workers"] = options["workers"] or fields["load"]["workers"]
     try:
         return Scenario.model_validate(fields)
     except ValidationError as error:

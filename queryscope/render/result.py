@@ -62,6 +62,8 @@ def _headline(result: RunResult) -> RenderableType:
         f"{metrics.throughput_rps:,.1f}/s",
         f"{metrics.error_rate:.2%} failed",
     ]
+    if result.load.workers > 1:
+        facts.append(f"{result.load.workers} workers")
     if metrics.cancelled:
         facts.append(f"{metrics.cancelled:,} cut off at the end")
     facts += [f"{status}: {count:,}" for status, count in sorted(metrics.by_status.items())]

@@ -4,7 +4,8 @@ Must not judge. It alone of the aggregator looks at clocks and locks, and all it
 run without workers, end it): what follows is decided by the log's order, in a replay too.
 
 Silence counts only while the fold stands at the end of the worker's partition, so that a slow aggregator or broker
-never looks like a dead worker; and on this machine a run is given up only when no process holds its lock.
+never looks like a dead worker; and on this machine a worker is given up only when no process holds the lock of its
+runner. Of runners on other machines there is no lock here: silence alone decides.
 """
 
 import time
@@ -18,9 +19,11 @@ import sqlalchemy as sa
 from backbone.consumer import Stores
 from backbone.database import tables as t
 from backbone.database.offsets import load_offset
-from backbone.runlock import RunLock
+from backbone.runlock import RunLock, lock_of
 from backbone.telemetry import get_logger
-from schemas.lifecycle import RunAccepted
+from schemas.base import derived_id
+from schemas.codec import encode_line
+from schemas.lifecycle import RunAccepted, WorkerLost
 from schemas.outcomes import WorkerFence
 from schemas.topics import OUTCOMES, RUNS, partition_of
 from services.aggregator import store
@@ -30,6 +33,8 @@ from services.aggregator.progress import Key, WorkerProgress
 
 RUNS_PROJECTION = "aggregator-runs"
 PATIENCE_S = 10.0
+START_PATIENCE_S = 60.0
+"""Before its start a run's workers publish nothing: they get ready, on other machines too."""
 
 Clock = Callable[[], float]
 Stand = tuple[int, int]
@@ -58,6 +63,10 @@ class SilenceWatch:
             return 0.0
         return now_s - known.since_s
 
+    def start_anew(self) -> None:
+        """The log could not be read: what has been silence so far may have been the log's."""
+        self._workers.clear()
+
     def keep_only(self, run_ids: frozenset[str]) -> None:
         """Forgets the workers of every other run."""
         self._workers = {key: silence for key, silence in self._workers.items() if key[0] in run_ids}
@@ -69,6 +78,7 @@ class _Candidate:
 
     run_id: str
     accepted: RunAccepted | None
+    started: bool
     failed: bool
     requested_at_us: int
     placement: str
@@ -91,6 +101,10 @@ class LostRuns:
         self._silence = SilenceWatch()
         self._fenced: set[Key] = set()
         self._logger = get_logger("aggregator")
+
+    def start_anew(self) -> None:
+        """After an outage everybody is given time to be heard again."""
+        self._silence.start_anew()
 
     async def look_after(self, run_ids: frozenset[str]) -> None:
         """One look at the unfinished runs among run_ids."""
@@ -133,6 +147,7 @@ class LostRuns:
             return _Candidate(
                 run_id=run_id,
                 accepted=record,
+                started=row["started_at_us"] is not None,
                 failed=row["failure"] is not None,
                 requested_at_us=row["requested_at_us"],
                 placement="" if record is not None else bytes(row["state"]).decode(),
@@ -152,20 +167,36 @@ class LostRuns:
             progress = run.progress.get(placement.worker)
             if key in self._fenced or (progress is not None and progress.closed):
                 continue
-            stand = (progress.next_seq, progress.next_offset) if progress is not None else (0, 0)
+            stand = (progress.next_seq, progress.next_offset) if progress is not None else (-1, int(run.started))
             at_end = placement.partition in run.at_end
             silent_s = self._silence.silent_for_s(key, stand, at_end, self._clock())
             if not at_end:
                 continue
-            given_up = silent_s >= PATIENCE_S or run.failed or RunLock.is_orphaned(self._locks_dir, run.run_id)
-            if given_up and self._is_free(run.run_id):
+            lock = lock_of(run.run_id, placement.runner, accepted.runner)
+            patience_s = PATIENCE_S if run.started else START_PATIENCE_S
+            given_up = silent_s >= patience_s or run.failed or RunLock.is_orphaned(self._locks_dir, lock)
+            if given_up and self._is_free(lock):
                 await self._fence(key, placement.partition)
+                await self._tell(key, placement.runner or accepted.runner)
 
     async def _fence(self, key: Key, partition: int) -> None:
         fence = WorkerFence(run=key[0], worker=key[1])
         await self._log.append(OUTCOMES, partition, msgspec.json.encode(fence), 1)
-        self._fenced.add(key)
         self._logger.warning("a silent worker is fenced", run_id=key[0], worker=key[1], partition=partition)
 
-    def _is_free(self, run_id: str) -> bool:
-        return RunLock.is_free(self._locks_dir, run_id)
+    async def _tell(self, key: Key, runner: str) -> None:
+        """Those that make the rest of the load may stop: the run cannot come to its end. Only then is it settled here:
+        a crash before it has the worker fenced, and this said, again."""
+        run_id, worker = key
+        record = WorkerLost(
+            id=derived_id("WorkerLost", run_id, worker),
+            run_id=run_id,
+            at=int(self._wall_clock() * 1_000_000),
+            worker=worker,
+            reason=f"worker {worker} of {runner} fell silent: it was given up and its share is not made again",
+        )
+        await self._log.append(RUNS, partition_of(run_id, self._log.partitions), encode_line(record), 1)
+        self._fenced.add(key)
+
+    def _is_free(self, lock: str) -> bool:
+        return RunLock.is_free(self._locks_dir, lock)

@@ -20,6 +20,7 @@ from schemas.codec import decode_line
 from schemas.diagnosis import DIAGNOSIS_RECORDS, DiagnosisReady
 from schemas.lifecycle import (
     RUN_RECORDS,
+    ClockProbe,
     RunAccepted,
     RunCancelRequested,
     RunFailed,
@@ -29,7 +30,11 @@ from schemas.lifecycle import (
     RunRecord,
     RunRequested,
     RunStarted,
+    WorkerFinished,
+    WorkerLost,
     WorkerReady,
+    WorkersOffered,
+    WorkersWanted,
 )
 from schemas.results import iso_utc
 from schemas.scenario import Scenario
@@ -69,8 +74,10 @@ class RunsProjector:
                 return partial(_failed, record)
             case RunJudged() | RunLost():
                 return partial(self._ended, record)
-            case RunCancelRequested() | WorkerReady() | RunFinished():
+            case RunCancelRequested() | RunFinished():
                 return None
+            case WorkersWanted() | WorkersOffered() | ClockProbe() | WorkerReady() | WorkerFinished() | WorkerLost():
+                return None  # words among runners
         assert_never(record)
 
     async def _ended(self, record: RunJudged | RunLost, conn: AsyncConnection) -> None:

@@ -118,6 +118,7 @@ class RunsOwner:
                     await self.tick(await membership.owned())
                 except OUTAGES as error:
                     failures += 1
+                    self._lost.start_anew()
                     self._logger.warning("closing is held up", error=str(error))
                     await pause(stop, backoff_s(failures))
                 else:

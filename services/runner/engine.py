@@ -6,7 +6,7 @@ Every 10 ms a tick looks at time-outs, marks and whether the target is dead, and
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from time import perf_counter_ns
 from typing import Protocol
@@ -26,6 +26,7 @@ from services.runner.mix import step_sequence
 from services.runner.pacing import SECOND_US
 from services.runner.request import WireRequest
 from services.runner.response_head import UNREAD_HEAD, read_head
+from services.runner.sharding import Share, first_step
 from services.runner.slot import Slot
 from services.runner.vitals import VitalsMeter
 
@@ -57,6 +58,7 @@ class EnginePlan:
     weights: Sequence[int]
     load: LoadSettings
     timeouts: Timeouts
+    share: Share = field(default_factory=Share)
 
 
 @dataclass(slots=True)
@@ -100,7 +102,7 @@ class Engine:
         self.t0_ns = t0_ns
         self._on_window = on_window
         self._loop = asyncio.get_running_loop()
-        self._steps = step_sequence(plan.weights, plan.run_id)
+        self._steps = step_sequence(plan.weights, plan.run_id, *first_step(plan.load, plan.share))
         self._requests = plan.requests
         self._total_us = round(plan.timeouts.total_s * SECOND_US)
         self._connect_s = min(plan.timeouts.connect_s, plan.timeouts.total_s)
@@ -115,7 +117,7 @@ class Engine:
         self._over = self._loop.create_future()
         self._ended_at_us = 0
         self.tally = Tally()
-        self._load: Load = make_load(plan.load, self)
+        self._load: Load = make_load(plan.load, self, plan.share)
 
     async def run(self) -> Ending:
         """Makes the load from t0 to its end; every request begun has its outcome when this returns."""
@@ -125,6 +127,7 @@ class Engine:
             timers.append(self._loop.call_later(duration_s, self._time_is_up))
             timers.append(self._loop.call_later(duration_s + self._plan.timeouts.grace_s, self._cancel_in_flight))
         self._load.start()
+        self._end_if_over()  # a share may be empty
         await self._over
         self._ended_at_us = self._now_us()
         for timer in timers:

@@ -4,7 +4,9 @@ RunnerError
 ├── ScenarioNotRunnable  (caller) the scenario asks for something no request can be made of
 ├── TargetUnresolved     (caller) the name of the target has no address, or none in time
 ├── PublisherFailed      (operator) outcomes could not be kept: the run stops as failed
+├── SpoolFull            (operator) no more outcomes can wait on this machine's disk
 ├── WorkerDied           (operator) the worker process ended without saying why
+├── WorkerFailed         (operator) a worker was not ready in time, or one of another runner failed
 └── RunNotTaken          (caller) another runner has this run
 """
 
@@ -25,8 +27,16 @@ class PublisherFailed(RunnerError):
     """Outcomes could not be kept."""
 
 
+class SpoolFull(RunnerError):
+    """No more outcomes can wait on this machine's disk."""
+
+
 class WorkerDied(RunnerError):
     """The worker process ended without saying why."""
+
+
+class WorkerFailed(RunnerError):
+    """A worker was not ready in time, or one of another runner failed."""
 
 
 class RunNotTaken(RunnerError):

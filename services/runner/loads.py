@@ -11,7 +11,8 @@ from typing import Protocol
 from schemas.scenario import DEFAULT_CONNECTION_LIMIT
 from schemas.scenario import Load as LoadSettings
 from services.runner.alarm import make_alarm
-from services.runner.pacing import SECOND_US, ConstantRate
+from services.runner.pacing import SECOND_US, ConstantRate, Schedule
+from services.runner.sharding import Share
 from services.runner.slot import Slot
 
 
@@ -46,12 +47,13 @@ class Load(Protocol):
         """Requests intended in a second; None where those started are those intended."""
 
 
-def make_load(settings: LoadSettings, target: LoadTarget) -> Load:
-    """The load of a scenario."""
+def make_load(settings: LoadSettings, target: LoadTarget, share: Share) -> Load:
+    """One worker's share of a scenario's load."""
     if settings.rate_per_s is None:
-        return ClosedLoop(target, settings.concurrency or 1, settings.requests)
-    schedule = ConstantRate.of(settings.rate_per_s, settings.duration_s, settings.requests)
-    return OpenLoop(target, schedule, settings.concurrency or DEFAULT_CONNECTION_LIMIT)
+        requests = None if settings.requests is None else share.part(settings.requests)
+        return ClosedLoop(target, share.part(settings.concurrency or 1), requests)
+    schedule = share.deal(ConstantRate.of(settings.rate_per_s, settings.duration_s, settings.requests))
+    return OpenLoop(target, schedule, share.part(settings.concurrency or DEFAULT_CONNECTION_LIMIT))
 
 
 class ClosedLoop:
@@ -94,7 +96,7 @@ class OpenLoop:
     schedule is a formula, that queue is the range next .. due and takes no memory.
     """
 
-    def __init__(self, target: LoadTarget, schedule: ConstantRate, limit: int) -> None:
+    def __init__(self, target: LoadTarget, schedule: Schedule, limit: int) -> None:
         self._target = target
         self._schedule = schedule
         self._slots_left = limit

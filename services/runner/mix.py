@@ -10,11 +10,12 @@ from itertools import cycle, repeat
 from math import gcd
 
 
-def step_sequence(weights: Sequence[int], seed: str) -> Iterator[int]:
-    """The endless sequence of step indices for these weights."""
+def step_sequence(weights: Sequence[int], seed: str, first: int = 0, stride: int = 1) -> Iterator[int]:
+    """Every stride-th of the endless sequence of step indices for these weights, from place `first` on."""
     if len(weights) == 1:
         return repeat(0)
     unit = gcd(*weights)
     deck = [step for step, weight in enumerate(weights) for _ in range(weight // unit)]
     random.Random(seed).shuffle(deck)
-    return cycle(deck)
+    size = len(deck)
+    return cycle([deck[(first + turn * stride) % size] for turn in range(size // gcd(stride, size))])

@@ -1,205 +1,266 @@
-"""Owns one run from acceptance to its end, as the runner tells it on the log. It must not make load itself."""
+"""Owns one run from acceptance to its end, as the runner that leads it tells it on the log. It must not make load.
+
+Its own workers it starts itself; those of other runners it knows by what is said of them on the log.
+"""
 
 import asyncio
 import contextlib
-import time
-from collections.abc import Callable
-from typing import TypeVar
-
-import uuid_utils
-from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_exponential
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from backbone.errors import BackboneError
-from backbone.log.errors import LogUnavailable
 from backbone.platform import Platform
-from schemas.base import UnixMicros
-from schemas.codec import encode_line
 from schemas.lifecycle import (
     Record,
     RunAccepted,
+    RunCancelRequested,
     RunFailed,
     RunFinished,
     RunRequested,
     RunStarted,
-    WorkerPlacement,
+    WorkerFinished,
     WorkerReady,
+    WorkersWanted,
 )
+from schemas.outcomes import StopReason
 from schemas.scenario import Scenario
-from schemas.topics import RUNS, outcome_partition_of, partition_of
 from services.runner.baseline import freeze_baseline, history_key, recent_runs
-from services.runner.errors import RunnerError, RunNotTaken, TargetUnresolved, WorkerDied
-from services.runner.pipe import Assignment, Finished, Policy, Progress, Ready, Start, Stop
+from services.runner.crew import OTHERS_END_TOO, Crew, assignments, crew_of
+from services.runner.errors import RunnerError, RunNotTaken, TargetUnresolved, WorkerFailed
+from services.runner.following import POLL_S, RunFollower, RunWords
+from services.runner.here import Here
+from services.runner.pipe import Finished, Policy, Stop
+from services.runner.placing import allot, place, policy_for
 from services.runner.request import endpoint_of, wire_requests
 from services.runner.resolving import allowed_addresses
-from services.runner.wishes import Taken, WishReader
-from services.runner.worker_process import WorkerProcess
+from services.runner.voice import RunVoice, one_line
 
-R = TypeVar("R", bound=Record)
-
-WORKER = 0
 START_DELAY_US = 50_000
-POLL_S = 0.1
-APPEND_FOR_S = 30.0
+START_DELAY_ELSEWHERE_US = 1_000_000
+"""Others read RunStarted from the log before its t0."""
+
+OFFER_WITHIN_S = 0.6
+READY_WITHIN_S = 30.0
+REST_WITHIN_S = 60.0
+QUICK_POLL_S = 0.01
+_SEVERITY: tuple[StopReason, ...] = ("failed", "cancelled", "aborted", "target_dead", "completed")
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long the lead waits for others: for offers, for readiness, and at the end for what was due anyway."""
+
+    offers_s: float = OFFER_WITHIN_S
+    ready_s: float = READY_WITHIN_S
+    rest_s: float = REST_WITHIN_S
 
 
 class OneRun:
-    """One run on one worker."""
+    """One run that this runner leads. shared: other runners may be asked for workers."""
 
     def __init__(
         self,
         platform: Platform,
-        runner_id: str,
+        here: Here,
         request: RunRequested,
         scenario: Scenario,
-        on_progress: Callable[[Progress], None],
+        *,
+        shared: bool = False,
+        patience: Patience | None = None,
     ) -> None:
         self._platform = platform
-        self._log = platform.log
-        self._runner_id = runner_id
+        self._here = here
         self._request = request
         self._scenario = scenario
-        self._on_progress = on_progress
-        self._wishes = WishReader(platform.log, request.run_id)
-        self._worker: WorkerProcess | None = None
-        self._stop: Stop | None = None
-        self._started = False
+        self._shared = shared and scenario.load.workers > 1 and not scenario.credential_headers()
+        self._patience = patience or Patience()
+        self._voice = RunVoice(platform.log, request.run_id, here.clock)
+        self._follower = RunFollower(platform.log, request.run_id, here.clock)
+        self._crew: Crew | None = None
+        self._wish: Stop | None = None
+        self._elsewhere: Mapping[int, str] = {}
 
-    def stop(self, wish: Stop) -> None:
-        """Ends the load; the run is still brought to its end. The first wish counts."""
-        self._stop = self._stop or wish
-        if self._worker is not None and self._started:
-            self._worker.send(self._stop)
+    async def cancel(self, reason: str) -> None:
+        """Ends the run early, on other runners too."""
+        self._stop(Stop("cancelled", reason))
+        await self._tell_others(Stop("cancelled", reason))
+
+    async def _tell_others(self, wish: Stop) -> None:
+        """They hear from the log what it says itself; what only this runner knows has to be said."""
+        if self._elsewhere and self._follower.words.stop is None and wish.reason == "cancelled":
+            await self._voice.say(RunCancelRequested, reason=wish.detail)
 
     async def perform(self, lock_fd: int) -> None:
-        """Raises RunNotTaken before anything is said, TargetNotAllowed or SettingsError after RunFailed has been."""
-        if await self._read_wishes():
+        """Raises RunNotTaken where somebody else has the run, TargetNotAllowed or SettingsError after RunFailed."""
+        await self._follower.read()
+        if self._follower.words.taken:
             raise RunNotTaken(f"run {self._request.run_id} has been taken already")
-        try:
-            policy = await self._check()
-            await self._append(await self._accepted())
-            finished = await self._on_worker(policy, lock_fd)
-        except (RunnerError, BackboneError, OSError) as error:
-            await self._append(self._new(RunFailed, reason=_one_line(error)))
-            if isinstance(error, BackboneError):
+        async with self._follower.following(self._hear):
+            try:
+                policy = await self._check()
+                accepted = await self._accept()
+                end = await self._through(policy, accepted, lock_fd)
+            except RunNotTaken:
                 raise
-        else:
-            await self._append(self._end(finished))
+            except (RunnerError, BackboneError, OSError) as error:
+                await self._voice.say(RunFailed, reason=one_line(error))
+                if isinstance(error, BackboneError):
+                    raise
+            else:
+                await self._voice.append(end)
+
+    def _stop(self, wish: Stop) -> None:
+        self._wish = self._wish or wish
+        if self._crew is not None:
+            self._crew.stop(self._wish)
+
+    async def _hear(self, words: RunWords) -> None:
+        if words.stop is not None:
+            self._stop(words.stop)
+        for ending in words.endings.values():
+            if ending.stopped in OTHERS_END_TOO:
+                self._stop(Stop(ending.stopped, ending.detail))
+        while words.questions:
+            probe, heard_at = words.questions[0]
+            answer = {"heard_at": heard_at, "told_at": self._here.clock()}
+            await self._voice.append(probe.model_copy(update=answer | {"id": f"{probe.id}-answer"}))
+            words.questions.pop(0)
 
     async def _check(self) -> Policy:
         """What can be told before a worker is started. A name without an address is the load's to find out."""
         wire_requests(self._scenario)
-        policy = _policy_for(self._request, self._platform.settings.targets)
+        policy = policy_for(self._request, self._platform.settings.targets)
         with contextlib.suppress(TargetUnresolved):
             await allowed_addresses(endpoint_of(self._scenario.target), policy)
         return policy
 
-    async def _accepted(self) -> RunAccepted:
-        scenario, run_id = self._scenario.redacted(), self._request.run_id
+    async def _accept(self) -> RunAccepted:
+        """Says who makes the load. Of two runners that take the run at once, the first on the log has it."""
+        scenario, log = self._scenario.redacted(), self._platform.log
+        capacities = await self._capacities()
+        placed = place(self._request.run_id, allot(scenario.load.workers, capacities), log.partitions)
         async with self._platform.database.read() as conn:
             wanted = self._request.baseline_run_id
             baseline = await freeze_baseline(conn, wanted) if wanted is not None else None
-            recent = await recent_runs(conn, history_key(scenario), run_id)
-        return self._new(
+            recent = await recent_runs(conn, history_key(scenario), self._request.run_id)
+        accepted = await self._voice.say(
             RunAccepted,
             scenario=scenario,
-            runner=self._runner_id,
-            workers=(WorkerPlacement(worker=WORKER, partition=self._outcome_partition),),
+            runner=self._here.runner,
+            workers=placed,
             baseline=baseline,
             recent_run_ids=recent,
-            log_incarnation=await self._log.incarnation(),
+            log_incarnation=await log.incarnation(),
         )
+        await self._follower.read()
+        first = self._follower.words.accepted
+        if first is not None and first.id != accepted.id:
+            raise RunNotTaken(f"run {self._request.run_id} was taken by {first.runner} at the same time")
+        self._elsewhere = {each.worker: each.runner for each in placed if each.runner != self._here.runner}
+        return accepted
 
-    @property
-    def _outcome_partition(self) -> int:
-        return outcome_partition_of(self._request.run_id, WORKER, self._log.partitions)
-
-    async def _on_worker(self, policy: Policy, lock_fd: int) -> Finished:
-        settings = self._platform.settings
-        assignment = Assignment(
-            run_id=self._request.run_id,
-            worker=WORKER,
-            partition=self._outcome_partition,
-            partitions=self._log.partitions,
-            log_url=settings.log_url,
-            scenario=self._scenario.model_dump_json(),
-            policy=policy,
+    async def _capacities(self) -> dict[str, int]:
+        """What this runner and those that answer in time can take."""
+        own = {self._here.runner: self._here.capacity}
+        if not self._shared:
+            return own
+        await self._voice.say(
+            WorkersWanted, runner=self._here.runner, machine=self._here.machine, workers=self._scenario.load.workers
         )
-        async with await WorkerProcess.spawn(assignment, lock_fd) as worker:
-            self._worker = worker
-            watcher = asyncio.create_task(self._watch())
-            try:
-                return await self._through(worker)
-            finally:
-                watcher.cancel()
-                self._worker = None
+        self._follower.poll_s = QUICK_POLL_S
+        await asyncio.sleep(self._patience.offers_s)
+        offers = self._follower.words.offers
+        return own | {runner: offers[runner].capacity for runner in sorted(offers) if offers[runner].capacity > 0}
 
-    async def _through(self, worker: WorkerProcess) -> Finished:
-        ready = await worker.next_report()
-        if not isinstance(ready, Ready):
-            raise WorkerDied(f"the load worker said {ready} before it was ready")
-        await self._append(self._new(WorkerReady, worker=WORKER, pid=ready.pid))
-        t0_us = _now_us() + START_DELAY_US
-        await self._append(self._new(RunStarted, t0=t0_us))
-        worker.send(Start(t0_us))
-        self._started = True
-        if self._stop is not None:
-            worker.send(self._stop)
-        while not isinstance(report := await worker.next_report(), Finished):
-            if isinstance(report, Progress):
-                self._on_progress(report)
-        await worker.ended()
-        return report
+    async def _through(self, policy: Policy, accepted: RunAccepted, lock_fd: int) -> Record:
+        own = [each for each in accepted.workers if each.worker not in self._elsewhere]
+        given = assignments(self._platform, accepted, self._scenario, policy, own)
+        async with crew_of(given, lock_fd) as crew:
+            await self._all_ready(crew)
+            self._follower.poll_s = POLL_S
+            delay_us = START_DELAY_ELSEWHERE_US if self._elsewhere else START_DELAY_US
+            started = self._voice.new(RunStarted, t0=self._here.clock() + delay_us)
+            await self._voice.append(started)
+            self._crew = crew
+            crew.start(started.t0)
+            if self._wish is not None:
+                crew.stop(self._wish)
+                await self._tell_others(self._wish)
+            return self._end(await self._all_finished(crew))
 
-    async def _watch(self) -> None:
-        while True:
-            with contextlib.suppress(LogUnavailable):  # read at the next turn
-                await self._read_wishes()
-            await asyncio.sleep(POLL_S)
+    async def _all_ready(self, crew: Crew) -> None:
+        """The start barrier. Raises WorkerFailed when somebody is not ready in time."""
+        words, limit_s = self._follower.words, self._patience.ready_s
+        try:
+            async with asyncio.timeout(limit_s):
+                for worker, pid in (await crew.ready()).items():
+                    await self._voice.say(WorkerReady, worker=worker, pid=pid)
+                await self._follower.until(self._is_ready)
+        except TimeoutError:
+            late = [number for number in self._elsewhere if number not in words.ready]
+            who = f"worker {late[0]} of {self._elsewhere[late[0]]}" if late else "a worker of this runner"
+            raise WorkerFailed(f"{who} was not ready within {limit_s:g} s: the load was not started") from None
+        if trouble := self._trouble(words):
+            raise WorkerFailed(trouble)
 
-    async def _read_wishes(self) -> bool:
-        """Follows wishes to stop; whether anybody says that the run is taken."""
-        wishes = await self._wishes.read()
-        for wish in wishes:
-            if isinstance(wish, Stop):
-                self.stop(wish)
-        return any(isinstance(wish, Taken) for wish in wishes)
+    def _is_ready(self, words: RunWords) -> bool:
+        return self._trouble(words) is not None or self._elsewhere.keys() <= words.ready
 
-    def _end(self, finished: Finished) -> Record:
-        if finished.reason == "failed":
-            return self._new(RunFailed, reason=finished.detail)
-        return self._new(
+    async def _all_finished(self, crew: Crew) -> Sequence[Finished]:
+        """How all workers ended. Raises WorkerFailed as soon as one elsewhere failed or was given up."""
+        own = asyncio.create_task(crew.finished())
+        rest = asyncio.create_task(self._follower.until(lambda words: bool(self._trouble(words)) or self._rest_ended()))
+        try:
+            await asyncio.wait({own, rest}, return_when=asyncio.FIRST_COMPLETED)
+            if rest.done() and (trouble := self._trouble(self._follower.words)):
+                crew.stop(Stop("failed", trouble))
+                await asyncio.wait({own})
+                raise WorkerFailed(trouble)
+            finished = list((await own).values())
+            if self._elsewhere and all(each.reason != "failed" for each in finished):
+                await asyncio.wait({rest}, timeout=self._rest_within_s())
+                finished += self._endings_elsewhere()
+            return finished
+        finally:
+            own.cancel()
+            rest.cancel()
+
+    def _rest_ended(self) -> bool:
+        return bool(self._elsewhere) and self._elsewhere.keys() <= self._follower.words.endings.keys()
+
+    def _rest_within_s(self) -> float | None:
+        """A load of a given number of requests ends when it ends; its workers' death shows as silence."""
+        duration_s = self._scenario.load.duration_s
+        return None if duration_s is None else self._scenario.timeouts.grace_s + self._patience.rest_s
+
+    def _endings_elsewhere(self) -> list[Finished]:
+        words = self._follower.words
+        if trouble := self._trouble(words):
+            raise WorkerFailed(trouble)
+        for number, runner in self._elsewhere.items():
+            if number not in words.endings:
+                raise WorkerFailed(f"worker {number} of {runner} did not say that it has ended")
+        return [_finished(words.endings[number]) for number in self._elsewhere]
+
+    def _trouble(self, words: RunWords) -> str | None:
+        """Why the run cannot be brought to its end."""
+        for number, ending in words.endings.items():
+            if ending.stopped == "failed":
+                return f"worker {number} of {self._elsewhere.get(number, 'this runner')} failed: {ending.detail}"
+        return words.over
+
+    def _end(self, finished: Sequence[Finished]) -> Record:
+        by_reason = {each.reason: each for each in reversed(finished)}
+        worst = next(by_reason[reason] for reason in _SEVERITY if reason in by_reason)
+        if worst.reason == "failed":
+            return self._voice.new(RunFailed, reason=worst.detail)
+        return self._voice.new(
             RunFinished,
-            stopped=finished.reason,
-            published=finished.published,
-            unacknowledged=finished.unacknowledged,
+            stopped=worst.reason,
+            published=sum(each.published for each in finished),
+            unacknowledged=sum(each.unacknowledged for each in finished),
         )
 
-    def _new(self, kind: type[R], **fields: object) -> R:
-        head = {"id": uuid_utils.uuid7().hex, "run_id": self._request.run_id, "at": _now_us()}
-        return kind.model_validate(head | fields)
 
-    async def _append(self, record: Record) -> None:
-        partition = partition_of(record.run_id, self._log.partitions)
-        async for attempt in AsyncRetrying(
-            retry=retry_if_exception_type(LogUnavailable),
-            stop=stop_after_delay(APPEND_FOR_S),
-            wait=wait_exponential(multiplier=0.05, max=1.0),
-            reraise=True,
-        ):
-            with attempt:
-                await self._log.append(RUNS, partition, encode_line(record), 1)
-
-
-def _policy_for(request: RunRequested, operator_targets: list[str]) -> Policy:
-    """The person at the terminal is the operator; everybody else reaches what the operator has listed."""
-    if request.requested_by == "cli":
-        return Policy(remote=False, allow=request.allow_targets)
-    return Policy(remote=True, allow=(*operator_targets, *request.allow_targets))
-
-
-def _now_us() -> UnixMicros:
-    return time.time_ns() // 1000
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+def _finished(ending: WorkerFinished) -> Finished:
+    return Finished(ending.stopped, ending.detail, ending.published, ending.unacknowledged)

@@ -6,8 +6,26 @@ after t0. Everything follows from that formula in integers, so a backlog of any 
 
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Protocol
 
 SECOND_US = 1_000_000
+
+
+class Schedule(Protocol):
+    """The instants of an open loop, ascending."""
+
+    @property
+    def total(self) -> int | None:
+        """How many there are; None: no end."""
+
+    def at_us(self, index: int) -> int:
+        """When request `index` is intended."""
+
+    def due_before(self, instant_us: int) -> int:
+        """How many requests are intended before `instant_us`."""
+
+    def due_at(self, instant_us: int) -> int:
+        """How many requests are intended at or before `instant_us`."""
 
 
 @dataclass(frozen=True, slots=True)

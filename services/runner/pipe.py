@@ -16,7 +16,10 @@ class Policy(msgspec.Struct, frozen=True):
 
 
 class Assignment(msgspec.Struct, tag="assignment", frozen=True):
-    """The first line to a worker. scenario: JSON of schemas.scenario.Scenario."""
+    """The first line to a worker: it is number `worker` of `workers`. scenario: JSON of schemas.scenario.Scenario.
+
+    spool_bytes: how much may wait on this machine's disk while the log is away; 0: nothing.
+    """
 
     run_id: str
     worker: int
@@ -25,6 +28,9 @@ class Assignment(msgspec.Struct, tag="assignment", frozen=True):
     log_url: str
     scenario: str
     policy: Policy
+    workers: int = 1
+    spool_dir: str = ""
+    spool_bytes: int = 0
 
 
 class Start(msgspec.Struct, tag="start", frozen=True):

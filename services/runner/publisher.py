@@ -3,13 +3,15 @@
 It must not know how load is made. Records are encoded in small slices where they are put: encoding holds the GIL
 wherever it runs, and a slice of 64 takes some 20 us, while a thread that fights for the GIL costs every request more.
 Compression and the disk are the log's, off this loop. A repeated append re-sends the same bytes: readers drop by seq.
+
+Batches wait in memory up to a limit and then, oldest first, in the spool. The order is always: the batch that is being
+delivered, the spool, the queue. While the load is on, the log may stay away for as long as there is room.
 """
 
 import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import msgspec
 
@@ -17,22 +19,21 @@ from backbone.log.errors import LogError, LogUnavailable
 from backbone.log.port import Log
 from schemas.outcomes import RequestOutcome, WindowMark
 from schemas.topics import OUTCOMES
-from services.runner.errors import PublisherFailed
+from services.runner.errors import PublisherFailed, SpoolFull
+from services.runner.spool import Spool, Waiting
 
 BATCH_RECORDS = 2_000
 SLICE_RECORDS = 64
 QUEUE_LIMIT_BYTES = 64 * 1024 * 1024
-RETRY_FOR_S = 30.0
+OVERRUN_BYTES = 64 * 1024 * 1024
+"""So far the queue may run ahead of the disk that it is moved to."""
+
+RETRY_FOR_S = 120.0
+"""After the load has ended; each batch that is delivered begins it anew."""
+
 LAST_WORDS_S = 5.0
 _FIRST_RETRY_S, _LONGEST_RETRY_S = 0.05, 1.0
 _SECOND_US = 1_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class _Sealed:
-    lines: bytes
-    records: int
-    outcomes: int
 
 
 class Publisher:
@@ -44,19 +45,24 @@ class Publisher:
         partition: int,
         *,
         on_failure: Callable[[PublisherFailed], None],
+        spool: Spool | None = None,
         queue_limit_bytes: int = QUEUE_LIMIT_BYTES,
         retry_for_s: float = RETRY_FOR_S,
     ) -> None:
         self._log = log
         self._partition = partition
         self._on_failure = on_failure
+        self._spool = spool
+        self._moving = asyncio.Lock()
+        self._spilling: asyncio.Task[None] | None = None
+        self._give_up_at_s: float | None = None
         self._queue_limit_bytes = queue_limit_bytes
         self._retry_for_s = retry_for_s
         self._encode_lines = msgspec.json.Encoder().encode_lines
         self._slice: list[RequestOutcome | WindowMark] = []
         self._open = bytearray()
         self._open_records = self._open_marks = 0
-        self._sealed: deque[_Sealed] = deque()
+        self._sealed: deque[Waiting] = deque()
         self._wake = asyncio.Event()
         self._drained = asyncio.Event()
         self._closing = False
@@ -71,6 +77,11 @@ class Publisher:
     def unacknowledged(self) -> int:
         """Outcomes that the log has not acknowledged."""
         return self.outcomes - self.acknowledged
+
+    @property
+    def unacknowledged_batches(self) -> bool:
+        """Whether anything is still on its way."""
+        return self.queue_bytes > 0 or (self._spool is not None and self._spool.batches > 0)
 
     def put(self, outcome: RequestOutcome) -> None:
         """Gives the outcome its seq and window; it reaches the log with its batch."""
@@ -103,21 +114,25 @@ class Publisher:
     async def run(self) -> None:
         """Delivers until `close`, or until nothing more can be delivered."""
         while True:
-            while self._sealed and self.failure is None:
-                await self._deliver(self._sealed[0])
+            while self.failure is None and (batch := await self._next()) is not None:
+                await self._deliver(batch)
             self._drained.set()
             if self._closing:
-                return
+                break
             self._wake.clear()
             await self._wake.wait()
+        if self._spool is not None:
+            await asyncio.to_thread(self._spool.close)
 
     async def drain(self) -> None:
         """Returns once everything put so far is acknowledged, or the publisher has failed."""
         self.flush()
-        if self._sealed and self.failure is None:
+        if self.unacknowledged_batches and self.failure is None:
+            self._give_up_at_s = asyncio.get_running_loop().time() + self._retry_for_s
             self._drained.clear()
             self._wake.set()
             await self._drained.wait()
+            self._give_up_at_s = None
 
     async def put_last(self, mark: WindowMark) -> None:
         """Puts the final mark and waits for it. After a failure it is tried once more, so that the log can tell the
@@ -146,7 +161,7 @@ class Publisher:
             self._seal()
 
     def _seal(self) -> None:
-        batch = _Sealed(bytes(self._open[:-1]), self._open_records, self._open_records - self._open_marks)
+        batch = Waiting(bytes(self._open[:-1]), self._open_records, self._open_records - self._open_marks)
         self._open.clear()
         self._open_records = self._open_marks = 0
         if self.failure is not None:
@@ -154,20 +169,54 @@ class Publisher:
         self._sealed.append(batch)
         self._wake.set()
         if self.queue_bytes > self._queue_limit_bytes:
-            self._queue_limit_bytes = 1 << 62  # said once; what is queued is still delivered
-            limit_mb = self.queue_bytes // 2**20
-            self._on_failure(PublisherFailed(f"the log is slower than the load: {limit_mb} MB of outcomes wait for it"))
+            self._relieve()
 
-    async def _deliver(self, batch: _Sealed) -> None:
-        loop = asyncio.get_running_loop()
-        give_up_at = loop.time() + self._retry_for_s
+    def _relieve(self) -> None:
+        """The queue is full: batches go to the spool, or the run must stop."""
+        if self._spool is None:
+            waiting_mb = self.queue_bytes // 2**20
+            self._overflow(f"the log is slower than the load: {waiting_mb} MB of outcomes wait for it")
+        elif self.queue_bytes > self._queue_limit_bytes + OVERRUN_BYTES:
+            self._overflow("the disk is slower than the load: outcomes cannot wait there for the log")
+        elif self._spilling is None or self._spilling.done():
+            self._spilling = asyncio.get_running_loop().create_task(self._spill(self._spool))
+
+    def _overflow(self, reason: str) -> None:
+        """Said once, so that the load stops; what is queued is still delivered."""
+        self._queue_limit_bytes = 1 << 62
+        self._on_failure(PublisherFailed(reason))
+
+    async def _spill(self, spool: Spool) -> None:
+        """Moves the oldest batches to the spool until the queue is half empty."""
+        async with self._moving:
+            while self._sealed and self.failure is None and self.queue_bytes * 2 > self._queue_limit_bytes:
+                batch = self._sealed[0]
+                try:
+                    await asyncio.to_thread(spool.push, batch)
+                except SpoolFull as error:
+                    self._overflow(str(error))
+                    return
+                if self._sealed:  # a failure drops what is queued
+                    self._sealed.popleft()
+                    self.queue_bytes -= _size(batch)
+
+    async def _next(self) -> Waiting | None:
+        """The oldest batch; one that is being moved has to arrive first."""
+        async with self._moving:
+            if self._spool is not None and self._spool.batches:
+                batch = await asyncio.to_thread(self._spool.pop)
+                self.queue_bytes += _size(batch)
+                return batch
+            return self._sealed.popleft() if self._sealed else None
+
+    async def _deliver(self, batch: Waiting) -> None:
         wait_s = _FIRST_RETRY_S
-        while True:
+        while self.failure is None:
             try:
                 await self._log.append(OUTCOMES, self._partition, batch.lines, batch.records)
             except LogUnavailable as error:
-                if loop.time() + wait_s > give_up_at:
-                    self._fail(f"the log stayed away for {self._retry_for_s:g} s: {error}")
+                if self._has_waited_enough(wait_s):
+                    self._fail(f"the log stayed away for {self._retry_for_s:g} s after the load: {error}")
                     return
                 await asyncio.sleep(wait_s)
                 wait_s = min(wait_s * 2, _LONGEST_RETRY_S)
@@ -175,12 +224,23 @@ class Publisher:
                 self._fail(str(error) if isinstance(error, LogError) else f"{type(error).__name__}: {error}")
                 return
             else:
-                break
-        self._sealed.popleft()
-        self.acknowledged += batch.outcomes
-        self.queue_bytes -= len(batch.lines) + 1
+                self.acknowledged += batch.outcomes
+                self.queue_bytes -= _size(batch)
+                if self._give_up_at_s is not None:
+                    self._give_up_at_s = asyncio.get_running_loop().time() + self._retry_for_s
+                return
+
+    def _has_waited_enough(self, wait_s: float) -> bool:
+        """While the load is on, only room counts: it may go on for as long as its outcomes can wait."""
+        if self._give_up_at_s is None:
+            return False
+        return asyncio.get_running_loop().time() + wait_s > self._give_up_at_s
 
     def _fail(self, reason: str) -> None:
         self.failure = PublisherFailed(reason)
         self._sealed.clear()
         self._on_failure(self.failure)
+
+
+def _size(batch: Waiting) -> int:
+    return len(batch.lines) + 1

@@ -14,6 +14,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from time import perf_counter_ns, time_ns
 
 import uvloop
@@ -42,6 +43,8 @@ from services.runner.pipe import (
 from services.runner.publisher import Publisher
 from services.runner.request import endpoint_of, wire_requests
 from services.runner.resolving import allowed_addresses
+from services.runner.sharding import Share
+from services.runner.spool import Spool
 
 SWITCH_INTERVAL_S = 0.0005
 GC_THRESHOLDS = (20_000, 10, 10)
@@ -120,8 +123,9 @@ class _Work:
     async def run(self) -> Finished:
         assignment = self._assignment
         log = await open_log(assignment.log_url, assignment.partitions)
+        spool = Spool(Path(assignment.spool_dir), assignment.spool_bytes) if assignment.spool_bytes else None
         publisher = Publisher(
-            log, assignment.partition, on_failure=lambda failure: self._halt(Stop("failed", str(failure)))
+            log, assignment.partition, on_failure=lambda failure: self._halt(Stop("failed", str(failure))), spool=spool
         )
         dialer = self._dialer()
         plan = self._plan()
@@ -166,6 +170,7 @@ class _Work:
             weights=[step.weight for step in scenario.steps],
             load=scenario.load,
             timeouts=scenario.timeouts,
+            share=Share(self._assignment.worker, self._assignment.workers),
         )
 
 

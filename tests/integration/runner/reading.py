@@ -23,11 +23,12 @@ async def lines_of(log: Log, topic: str, partition: int) -> list[bytes]:
     return found
 
 
-async def outcomes_of(log: Log, run_id: str) -> list[OutcomeRecord]:
-    """The run's outcomes and marks in log order."""
+async def outcomes_of(log: Log, run_id: str, worker: int = 0) -> list[OutcomeRecord]:
+    """The outcomes and marks of one worker of the run, in log order."""
     decode = outcome_decoder().decode
-    partition = outcome_partition_of(run_id, 0, log.partitions)
-    return [decode(line) for line in await lines_of(log, OUTCOMES, partition) if run_id.encode() in line]
+    partition = outcome_partition_of(run_id, worker, log.partitions)
+    found = [decode(line) for line in await lines_of(log, OUTCOMES, partition) if run_id.encode() in line]
+    return [record for record in found if record.worker == worker]
 
 
 async def records_of(log: Log, run_id: str) -> list[Record]:
@@ -36,8 +37,8 @@ async def records_of(log: Log, run_id: str) -> list[Record]:
     return [decode_line(RUN_RECORDS, line) for line in lines if run_id.encode() in line]
 
 
-async def eventually(read: Callable[[], Awaitable[bool]]) -> None:
-    """Returns once `read` says so; fails after WAIT_S."""
-    async with asyncio.timeout(WAIT_S):
+async def eventually(read: Callable[[], Awaitable[bool]], within_s: float = WAIT_S) -> None:
+    """Returns once `read` says so; fails after within_s."""
+    async with asyncio.timeout(within_s):
         while not await read():  # noqa: ASYNC110 - another process acts: there is no event to wait on
             await asyncio.sleep(0.02)

@@ -13,6 +13,7 @@ from backbone.errors import RunLockHeld, TargetNotAllowed
 from backbone.platform import Platform, open_platform
 from backbone.runlock import RunLock
 from backbone.settings import load_settings
+from backbone.waiting import Drain
 from schemas.breaches import SlaBreached
 from schemas.codec import encode_line
 from schemas.lifecycle import (
@@ -193,11 +194,11 @@ async def test_stopping_a_standing_runner_ends_its_run_as_cancelled(platform: Pl
 
 
 async def test_a_runner_that_may_drain_finishes_its_run_before_it_stops(tmp_path: Path, target: str) -> None:
-    async with open_platform(load_settings(data_dir=tmp_path / "drained", drain_s=60)) as platform:
+    async with open_platform(load_settings(data_dir=tmp_path / "drained")) as platform:
         request, _ = a_run(target, {"requests": 40, "rate": "40/s"}, placement=None, requested_by="api")
         waiting, _ = a_run(target, {"requests": 5}, placement=None, requested_by="api")
         stop = asyncio.Event()
-        standing = asyncio.create_task(RunnerService(platform).run(stop))
+        standing = asyncio.create_task(RunnerService(platform, drain=Drain(60)).run(stop))
         await say(platform, request)
         await started(platform, request.run_id)
         stop.set()
