@@ -47,6 +47,7 @@ class Settings(BaseSettings):
     url: str | None = None
     targets: Annotated[list[str], NoDecode] = Field(default_factory=list)
     partitions: int = Field(default=8, ge=1, le=256)
+    outcomes_retention_days: float | None = Field(default=None, gt=0)
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @property
