@@ -68,6 +68,7 @@ class Settings(BaseSettings):
     partitions: int = Field(default=8, ge=1, le=256)
     spool_mb: int = Field(default=1024, ge=0)
     drain_s: float = Field(default=3600.0, ge=0, le=86_400)
+    outcomes_retention_days: float | None = Field(default=None, gt=0)
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @property

@@ -6,7 +6,7 @@ from pydantic import Field, TypeAdapter
 
 from schemas.base import Frozen, RunId, UnixMicros
 from schemas.outcomes import StopReason
-from schemas.results import EventCounts, Regression, Status, Validity, Verdict
+from schemas.results import EventCounts, Regression, RunResult, Status, Validity, Verdict
 from schemas.scenario import Scenario
 
 
@@ -172,6 +172,15 @@ class RunLost(Record):
     events: EventCounts = EventCounts()
 
 
+class RunArchived(Record):
+    """The run's raw outcomes are taken off the log, or are gone from it; `result`, without diagnosis, is what stays."""
+
+    type: Literal["RunArchived"] = "RunArchived"
+    result: RunResult
+    started_at_us: UnixMicros | None = None
+    finished_at_us: UnixMicros | None = None
+
+
 RunRecord = Annotated[
     RunRequested
     | RunCancelRequested
@@ -186,7 +195,8 @@ RunRecord = Annotated[
     | RunFinished
     | RunFailed
     | RunJudged
-    | RunLost,
+    | RunLost
+    | RunArchived,
     Field(discriminator="type"),
 ]
 RUN_RECORDS: TypeAdapter[RunRecord] = TypeAdapter(RunRecord)

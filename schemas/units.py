@@ -21,6 +21,15 @@ def parse_duration_s(text: str | float) -> float:
         raise ValueError(f"'{text}' is not a duration: write it like 250ms, 30s or 1m30s") from None
 
 
+def parse_days(text: str) -> float:
+    """Days of "30d", "12h" or a bare number of days. Raises ValueError with what was expected."""
+    compact = text.strip()
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(d|h)?", compact)
+    if match is None:
+        raise ValueError(f"'{text}' is not an age: write it like 30d or 12h")
+    return float(match[1]) / (24 if match[2] == "h" else 1)
+
+
 def parse_rate_per_s(text: str | float) -> float:
     """Requests per second of "200/s", "600/m" or a bare number. Raises ValueError with what was expected."""
     if isinstance(text, int | float):

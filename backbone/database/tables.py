@@ -189,7 +189,7 @@ run_progress = sa.Table(
     sa.Column("next_event", sa.Integer, nullable=False),
     sa.Column("judged", sa.Boolean, nullable=False),
     sa.Column("ended", sa.Boolean, nullable=False),
-    sa.Column("state", LARGE_BYTES, nullable=False),  # cumulative totals and SLA state, absolute
+    sa.Column("state", LARGE_BYTES, nullable=False),  # totals and SLA state, absolute; then b"" or b"archived"
     comment="written by the aggregator",
 )
 

@@ -157,6 +157,7 @@ class EmbeddedLog:
         self.clock_ns = clock_ns
         self.boot = boot
         self.claims = _Worker(path, "log-claims")
+        self._path = path
         self._partitions = partitions
         self._incarnation = incarnation
         self._appender = _Appender(path)
@@ -186,6 +187,15 @@ class EmbeddedLog:
     async def ends(self, topic: str) -> Mapping[int, int]:
         written = await self._reader.call(lambda db: sqlite_store.ends(db, topic))
         return {partition: written.get(partition, 0) for partition in range(self._partitions)}
+
+    async def beginnings(self, topic: str) -> Mapping[int, int]:
+        first = await self._reader.call(lambda db: sqlite_store.beginnings(db, topic))
+        return {partition: first.get(partition, 0) for partition in range(self._partitions)}
+
+    async def trim(self, topic: str, partition: int, before: int) -> None:
+        if self._closed:
+            raise LogUnavailable("the log has been closed")
+        await asyncio.to_thread(sqlite_store.trim, self._path, topic, partition, before)
 
     async def join(self, group: str, member: str) -> Membership:
         return _EmbeddedMembership(self, group, member)

@@ -11,9 +11,11 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from aiokafka.client import AIOKafkaClient
+from aiokafka.structs import TopicPartition
 
-from backbone.log.errors import LogError, LogUnavailable
+from backbone.log.errors import LogError, LogUnavailable, OffsetOutOfRange
 from backbone.log.kafka_append import KafkaAppender, Record
 from backbone.log.kafka_faults import patiently, translated
 from backbone.log.kafka_group import KafkaMembership
@@ -69,6 +71,26 @@ class KafkaLog:
     async def ends(self, topic: str) -> Mapping[int, int]:
         async with self._asking(topic) as name:
             return await patiently(lambda: self._reader.ends(name, self.partitions))
+
+    async def beginnings(self, topic: str) -> Mapping[int, int]:
+        async with self._asking(topic) as name:
+            return await patiently(lambda: self._reader.beginnings(name, self.partitions))
+
+    async def trim(self, topic: str, partition: int, before: int) -> None:
+        """By single records: Kafka moves the beginning to exactly `before`."""
+        self._check_partition(topic, partition)
+        end = (await self.ends(topic))[partition]
+        if before > end:
+            raise OffsetOutOfRange(f"offset {before} of {topic}[{partition}] is beyond its end {end}")
+        if before <= (await self.beginnings(topic))[partition]:
+            return
+        async with self._asking(topic) as name:
+            admin = AIOKafkaAdminClient(**self._connection)
+            try:
+                await admin.start()
+                await admin.delete_records({TopicPartition(name, partition): RecordsToDelete(before)})
+            finally:
+                await admin.close()
 
     async def join(self, group: str, member: str) -> Membership:
         membership = KafkaMembership(

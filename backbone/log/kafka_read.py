@@ -61,6 +61,10 @@ class KafkaReader:
         """Next offset of each partition."""
         return await self._offsets(name, range(partitions), LATEST)
 
+    async def beginnings(self, name: str, partitions: int) -> dict[int, int]:
+        """First offset that is still there of each partition."""
+        return await self._offsets(name, range(partitions), EARLIEST)
+
     async def _offsets(self, name: str, partitions: Sequence[int], when: int) -> dict[int, int]:
         leaders = sorted((self._leader(name, partition), partition) for partition in partitions)
         found: dict[int, int] = {}

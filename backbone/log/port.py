@@ -63,6 +63,16 @@ class Log(Protocol):
     async def ends(self, topic: str) -> Mapping[int, int]:
         """Next offset of each partition of a topic (0 for one that was never written)."""
 
+    async def beginnings(self, topic: str) -> Mapping[int, int]:
+        """First offset that is still there of each partition; its end where nothing is."""
+
+    async def trim(self, topic: str, partition: int, before: int) -> None:
+        """Removes records below offset `before`, by whole batches; the beginning is then at most `before`.
+
+        Offsets of what stays do not change. Trimming again, or below the beginning, changes nothing. Raises
+        OffsetOutOfRange when `before` is beyond the end.
+        """
+
     async def join(self, group: str, member: str) -> Membership:
         """Becomes a member of a group. Two groups do not see each other."""
 

@@ -21,6 +21,7 @@ from backbone.sqlite_faults import Fault, classify, classify_os, describe
 SCHEMA_VERSION = "1"
 BUSY_TIMEOUT_S = 10.0
 COMPRESSION_LEVEL = 1
+TRIMMED_BATCHES = 500  # in one transaction: appends wait for it
 
 _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -184,3 +185,31 @@ def _end(db: sqlite3.Connection, topic: str, partition: int) -> int:
 def ends(db: sqlite3.Connection, topic: str) -> dict[int, int]:
     """Next offset of each partition that was ever written."""
     return dict(db.execute('SELECT "partition", next FROM ends WHERE topic = ?', (topic,)).fetchall())
+
+
+def beginnings(db: sqlite3.Connection, topic: str) -> dict[int, int]:
+    """First offset that is still there of each partition that was ever written."""
+    with transaction(db, "DEFERRED"):
+        found = ends(db, topic)
+        first = 'SELECT "partition", min(base_offset) FROM batches WHERE topic = ? GROUP BY "partition"'
+        return found | dict(db.execute(first, (topic,)).fetchall())
+
+
+def trim(path: Path, topic: str, partition: int, before: int) -> None:
+    """Removes the batches that end at or below `before`. The file keeps its size: what is freed is written again."""
+    key = {"topic": topic, "partition": partition, "before": before, "limit": TRIMMED_BATCHES}
+    with translated(path), contextlib.closing(connect(path, durable=True)) as db:
+        end = _end(db, topic, partition)
+        if not 0 <= before <= end:
+            raise OffsetOutOfRange(f"offset {before} of {topic}[{partition}] is beyond its end {end}")
+        removed = TRIMMED_BATCHES
+        while removed == TRIMMED_BATCHES:
+            with transaction(db, "IMMEDIATE"):
+                removed = db.execute(_TRIM, key).rowcount
+
+
+_TRIM = """
+DELETE FROM batches WHERE id IN (
+    SELECT id FROM batches WHERE topic = :topic AND "partition" = :partition AND base_offset + count <= :before
+    ORDER BY base_offset LIMIT :limit)
+"""

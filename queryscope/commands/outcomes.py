@@ -9,6 +9,7 @@ import msgspec
 from backbone import views
 from backbone.platform import Platform
 from queryscope import exits
+from queryscope.archived import refuse_archived
 from queryscope.commands.runs import find_run, on_platform
 from queryscope.errors import NotFound
 from schemas.lifecycle import RunAccepted
@@ -34,6 +35,7 @@ def outcomes(run_id: str, limit: int | None) -> int:
             accepted = await views.run_accepted(conn, found.run_id)
         if accepted is None:
             raise NotFound(f"run {found.run_id} has no outcomes yet")
+        await refuse_archived(platform, found.run_id)
         await _dump(platform, accepted, limit)
 
     on_platform(dump)
@@ -43,8 +45,9 @@ def outcomes(run_id: str, limit: int | None) -> int:
 async def _dump(platform: Platform, accepted: RunAccepted, limit: int | None) -> None:
     decoder = msgspec.json.Decoder(_Key)
     left = limit
+    beginnings = await platform.log.beginnings(OUTCOMES)
     for partition in sorted({worker.partition for worker in accepted.workers}):
-        offset = 0
+        offset = beginnings[partition]
         while batches := await platform.log.read(OUTCOMES, partition, offset):
             for batch in batches:
                 offset = batch.next_offset

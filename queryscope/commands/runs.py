@@ -11,7 +11,7 @@ from backbone.platform import Platform, open_platform
 from queryscope import exits
 from queryscope.commands.common import as_json_text, command_settings, stdout_console
 from queryscope.commands.run import print_outcome
-from queryscope.errors import NotFound
+from queryscope.errors import NotFound, first_line
 from queryscope.remote import ServerSession, server_session
 from queryscope.servers import find_server
 from queryscope.settling import settle
@@ -129,13 +129,17 @@ def cancel(run_id: str) -> int:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 def diagnose(run_id: str, as_json: bool) -> int:
     """Explain a finished run from the log, anew; what is recorded stays as it is."""
+    from services.diagnoser.errors import DiagnoserError
     from services.diagnoser.service import diagnose_run
 
     async def explain(platform: Platform) -> DiagnosisReady:
         found = await find_run(platform, run_id)
         if found.status not in views.TERMINAL:
             raise NotFound(f"run {found.run_id} is still {found.status}: diagnose it when it has ended")
-        return await diagnose_run(platform, found.run_id)
+        try:
+            return await diagnose_run(platform, found.run_id)
+        except DiagnoserError as error:
+            raise NotFound(first_line(error)) from None
 
     report = on_platform(explain)
     if as_json:

@@ -4,6 +4,7 @@ import click
 
 from backbone.platform import Platform
 from queryscope import exits
+from queryscope.archived import refuse_archived
 from queryscope.commands.runs import find_run, on_platform
 from services.aggregator.verify import VerifyReport
 
@@ -17,6 +18,8 @@ def verify(run_id: str | None, as_json: bool) -> int:
 
     async def work(platform: Platform) -> VerifyReport:
         chosen = (await find_run(platform, run_id)).run_id if run_id else None
+        if chosen is not None:
+            await refuse_archived(platform, chosen)
         return await compare(platform, chosen)
 
     report = on_platform(work)
@@ -26,5 +29,7 @@ def verify(run_id: str | None, as_json: bool) -> int:
         for each in report.projections:
             same = "equal" if each.hash == each.rebuilt_hash else "DIFFERENT"
             click.echo(f"{each.name:<14} {each.rows:>8} rows  {same}")
-        click.echo("equal" if report.equal else "not equal: rebuild the projections from the log")
+        if report.archived:
+            click.echo(f"{report.archived} archived runs are left out: their outcomes are no longer on the log")
+        click.echo("equal" if report.equal else "not equal: `queryscope rebuild` fills them anew from the log")
     return exits.DONE if report.equal else exits.NO

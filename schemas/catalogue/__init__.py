@@ -71,6 +71,7 @@ def record_types() -> Mapping[str, RecordType]:
         (RUNS, lifecycle.RunFailed),
         (RUNS, lifecycle.RunJudged),
         (RUNS, lifecycle.RunLost),
+        (RUNS, lifecycle.RunArchived),
         (BREACHES, breaches.SlaBreached),
         (BREACHES, breaches.SlaRecovered),
         (SUMMARIES, summary.RunSummary),

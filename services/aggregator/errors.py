@@ -3,7 +3,8 @@
 AggregatorError
 ├── PartialCorrupt      (operator) a stored partial cannot be read: the tables have to be rebuilt
 ├── TooManyUndecodable  (operator) the fault is not in single records: stop rather than drain the topic into the bin
-└── CannotReplay        (caller) no such run, or it is not one that can be judged anew
+├── CannotReplay        (caller) no such run, or it is not one that can be judged anew
+└── CannotRebuild       (caller) the log does not hold what the rows would follow from
 """
 
 
@@ -21,3 +22,7 @@ class TooManyUndecodable(AggregatorError):
 
 class CannotReplay(AggregatorError):
     """No such run, or not one that can be judged."""
+
+
+class CannotRebuild(AggregatorError):
+    """The rows stay as they are."""

@@ -104,7 +104,9 @@ class PartitionReader:
 
     async def _step(self, state: _Loaded) -> int:
         first = state.offset
-        batches = await self._read(first)
+        if first == 0:  # what retention removed before anything was read belongs to archived runs
+            state.offset = (await self._log.beginnings(OUTCOMES))[self._partition]
+        batches = await self._read(state.offset)
         for batch in batches:
             if batch.base_offset > state.offset:
                 break  # a gap: the next call reads again from here

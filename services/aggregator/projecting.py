@@ -22,6 +22,7 @@ from schemas.lifecycle import (
     RUN_RECORDS,
     ClockProbe,
     RunAccepted,
+    RunArchived,
     RunCancelRequested,
     RunFailed,
     RunFinished,
@@ -74,6 +75,8 @@ class RunsProjector:
                 return partial(_failed, record)
             case RunJudged() | RunLost():
                 return partial(self._ended, record)
+            case RunArchived():
+                return partial(_archived, record)
             case RunCancelRequested() | RunFinished():
                 return None
             case WorkersWanted() | WorkersOffered() | ClockProbe() | WorkerReady() | WorkerFinished() | WorkerLost():
@@ -146,6 +149,21 @@ async def _failed(record: RunFailed, conn: AsyncConnection) -> None:
     await conn.execute(
         sa.update(t.runs).where(_unjudged(record), t.runs.c.failure.is_(None)).values(failure=record.reason)
     )
+
+
+async def _archived(record: RunArchived, conn: AsyncConnection) -> None:
+    """Marks the run. One that is not judged here never will be from its outcomes: it takes its result from the record.
+
+    That happens where the tables are filled anew; a timeline cannot be had back.
+    """
+    if not await store.mark_archived(conn, record.run_id):
+        return
+    state = state_event(record.run_id, record.result.status, record.result.verdict, record.started_at_us)
+    await store.add_events(conn, record.run_id, [state, ("summary", record.result.model_dump(mode="json"))])
+    await store.delete_before(conn, record.run_id, store.EVERY_WINDOW)
+    await store.delete_timeline(conn, record.run_id)
+    await store.save_result(conn, record.result, record.started_at_us, record.finished_at_us)
+    await store.save_sla_results(conn, record.run_id, record.result.sla)
 
 
 async def _diagnosed(record: DiagnosisReady, conn: AsyncConnection) -> None:

@@ -16,7 +16,7 @@ from backbone.errors import RecordUndecodable
 from backbone.log.port import Log
 from backbone.telemetry import Metrics
 from schemas.codec import decode_line
-from schemas.lifecycle import RUN_RECORDS, RunAccepted, RunJudged, RunLost, RunRecord
+from schemas.lifecycle import RUN_RECORDS, RunAccepted, RunArchived, RunJudged, RunLost, RunRecord
 from schemas.topics import OUTCOMES, RUNS, partition_of
 from services.aggregator.closer import SERVICE, RunCloser
 from services.aggregator.fold_service import PROJECTION, PartitionReader
@@ -95,7 +95,7 @@ async def terminal_runs(log: Log) -> set[str]:
 async def read_lines(log: Log, topic: str, partition: int) -> AsyncIterator[bytes]:
     """Every line of a partition from its beginning to where it ends now."""
     end = (await log.ends(topic))[partition]
-    offset = 0
+    offset = (await log.beginnings(topic))[partition]
     while offset < end:
         batches = await log.read(topic, partition, offset)
         if not batches:
@@ -131,6 +131,8 @@ async def _project_runs(stores: Shadow, wanted: frozenset[str] | None, projector
             if isinstance(record, RunJudged | RunLost):
                 found.ended.setdefault(record.run_id, record)
                 continue
+            if isinstance(record, RunArchived):
+                continue  # who asks for its outcomes has found that they are still there
             if isinstance(record, RunAccepted):
                 found.accepted.setdefault(record.run_id, record)
             if record.run_id not in found.ended:

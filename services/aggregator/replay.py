@@ -14,6 +14,7 @@ from backbone.views import run_result
 from schemas.results import RunResult
 from schemas.scenario import Scenario
 from schemas.sla import Sla
+from services.aggregator.archive import archived_runs
 from services.aggregator.errors import CannotReplay
 from services.aggregator.projecting import RunsProjector
 from services.aggregator.rebuild import rebuild_into
@@ -25,6 +26,8 @@ async def replay(platform: Platform, run_id: str, sla: Sequence[Sla] | None = No
     def rewrite(scenario: Scenario) -> Scenario:
         return scenario if sla is None else _with_promises(scenario, sla)
 
+    if await archived_runs(platform.log, platform.database, run_id):
+        raise CannotReplay(f"run {run_id} is archived: its outcomes are no longer on the log, only its result is kept")
     async with platform.database.read() as conn:
         table = t.worker_progress
         query = sa.select(table.c.partition, sa.func.min(table.c.first_offset)).where(table.c.run_id == run_id)

@@ -21,6 +21,8 @@ from services.aggregator.progress import Key, WorkerProgress
 
 Values = Mapping[str, Any]  # Any: column values of several types
 EVERY_WINDOW = 2**31 - 1
+ARCHIVED = b"archived"
+"""`run_progress.state` of a judged run whose outcomes are no longer on the log."""
 
 Event = tuple[str, Values]
 """(event, data) of a run's live stream"""
@@ -180,7 +182,25 @@ async def move_on(
     await _save_events(conn, run_id, await _next_event(conn, run_id) - len(events), events)
 
 
-async def save_result(conn: AsyncConnection, result: RunResult, started_at_us: int | None, finished_at_us: int) -> None:
+async def mark_archived(conn: AsyncConnection, run_id: str) -> bool:
+    """Notes that the run's outcomes are gone; whether it was not judged until now."""
+    table = t.run_progress
+    row = sa.and_(table.c.run_id == run_id, table.c.state != ARCHIVED)
+    unjudged = sa.update(table).where(row, table.c.judged.is_(False))
+    first = await conn.execute(unjudged.values(state=ARCHIVED, judged=True, next_window=0))
+    if first.rowcount:
+        return True
+    await conn.execute(sa.update(table).where(row).values(state=ARCHIVED))
+    return False
+
+
+async def delete_timeline(conn: AsyncConnection, run_id: str) -> None:
+    await conn.execute(sa.delete(t.run_timeline).where(t.run_timeline.c.run_id == run_id))
+
+
+async def save_result(
+    conn: AsyncConnection, result: RunResult, started_at_us: int | None, finished_at_us: int | None
+) -> None:
     """The run's row as it stays."""
     own = result.metrics.scheduled_latency_ms if result.load.intended_rps is not None else result.metrics.latency_ms
     await conn.execute(

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 from pydantic import BaseModel, ValidationError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from backbone.database import tables as t
 from backbone.database.engine import Database, open_database
@@ -21,6 +22,7 @@ from backbone.settings import sqlite_url
 from schemas.codec import decode_line
 from schemas.diagnosis import DIAGNOSIS_RECORDS
 from schemas.topics import BREACHES, DIAGNOSES, RUNS, SUMMARIES, partition_of
+from services.aggregator.archive import archived_runs
 from services.aggregator.closer import SERVICE
 from services.aggregator.rebuild import read_lines, rebuild_into, terminal_runs
 
@@ -39,16 +41,19 @@ class ProjectionReport(BaseModel):
 
 
 class VerifyReport(BaseModel):
-    """Whether everything is equal."""
+    """Whether everything is equal. archived: runs that were left out, since their outcomes are no longer on the log."""
 
     equal: bool
     runs: int
+    archived: int = 0
     projections: list[ProjectionReport]
 
 
 async def verify(platform: Platform, run_id: str | None = None) -> VerifyReport:
-    """Compares one finished run, or all, with a rebuild of them."""
-    run_ids = {run_id} if run_id is not None else await _finished_runs(platform)
+    """Compares one finished run, or all, with a rebuild of them; archived ones cannot be rebuilt."""
+    chosen = {run_id} if run_id is not None else await finished_runs(platform)
+    archived = chosen & await archived_runs(platform.log, platform.database, run_id)
+    run_ids = chosen - archived
     with tempfile.TemporaryDirectory(prefix="queryscope-verify-") as folder:
         shadow = await open_database(sqlite_url(Path(folder) / "shadow.db"))
         try:
@@ -57,14 +62,17 @@ async def verify(platform: Platform, run_id: str | None = None) -> VerifyReport:
         finally:
             await shadow.close()
     reports.append(await _compare_diagnoses(platform, run_ids))
-    rebuilt = {event.id: _digest(json.loads(event.line)) for event in derived}
-    reports.append(_report("derived_events", await _logged_events(platform, run_ids), rebuilt))
+    rebuilt = {event.id: digest(json.loads(event.line)) for event in derived}
+    reports.append(_report("derived_events", await logged_events(platform, run_ids), rebuilt))
     return VerifyReport(
-        equal=all(report.hash == report.rebuilt_hash for report in reports), runs=len(run_ids), projections=reports
+        equal=all(report.hash == report.rebuilt_hash for report in reports),
+        runs=len(run_ids),
+        archived=len(archived),
+        projections=reports,
     )
 
 
-async def _finished_runs(platform: Platform) -> set[str]:
+async def finished_runs(platform: Platform) -> set[str]:
     """Runs that are judged here or on the log: one that is on still moves."""
     async with platform.database.read() as conn:
         query = sa.select(t.run_progress.c.run_id).where(t.run_progress.c.judged.is_(True))
@@ -75,27 +83,29 @@ async def _finished_runs(platform: Platform) -> set[str]:
 async def _compare_table(
     table: sa.Table, live: Database, shadow: Database, run_ids: Collection[str]
 ) -> ProjectionReport:
-    stored, rebuilt = await _hash_rows(table, live, run_ids), await _hash_rows(table, shadow, run_ids)
+    async with live.read() as conn:
+        stored = await hash_rows(conn, table, run_ids)
+    async with shadow.read() as conn:
+        rebuilt = await hash_rows(conn, table, run_ids)
     return ProjectionReport(name=table.name, rows=stored[0], hash=stored[1], rebuilt_hash=rebuilt[1])
 
 
-async def _hash_rows(table: sa.Table, database: Database, run_ids: Collection[str]) -> tuple[int, str]:
+async def hash_rows(conn: AsyncConnection, table: sa.Table, run_ids: Collection[str]) -> tuple[int, str]:
     """How many rows these runs have, and the hash over them in the order of their keys; row by row."""
-    digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
+    hashed = hashlib.blake2b(digest_size=DIGEST_BYTES)
     count = 0
-    async with database.read() as conn:
-        for run_id in sorted(run_ids):
-            query = sa.select(table).where(table.c.run_id == run_id).order_by(*table.primary_key.columns)
-            async for row in (await conn.stream(query)).mappings():
-                digest.update(_canonical(dict(row)).encode() + b"\x1e")
-                count += 1
-    return count, digest.hexdigest()
+    for run_id in sorted(run_ids):
+        query = sa.select(table).where(table.c.run_id == run_id).order_by(*table.primary_key.columns)
+        async for row in (await conn.stream(query)).mappings():
+            hashed.update(_canonical(dict(row)).encode() + b"\x1e")
+            count += 1
+    return count, hashed.hexdigest()
 
 
 async def _compare_diagnoses(platform: Platform, run_ids: Collection[str]) -> ProjectionReport:
     async with platform.database.read() as conn:
         rows = (await conn.execute(sa.select(t.diagnoses.c.id, t.diagnoses.c.run_id, t.diagnoses.c.record))).all()
-    stored = {row.id: _digest(row.record) for row in rows if row.run_id in run_ids}
+    stored = {row.id: digest(row.record) for row in rows if row.run_id in run_ids}
     logged: dict[str, str] = {}
     for partition in _partitions_of(platform.log, run_ids):
         async for line in read_lines(platform.log, DIAGNOSES, partition):
@@ -104,12 +114,12 @@ async def _compare_diagnoses(platform: Platform, run_ids: Collection[str]) -> Pr
             except ValidationError:
                 continue  # dead-lettered when it was first read
             if record.run_id in run_ids:
-                logged.setdefault(record.id, _digest(record.model_dump(mode="json")))
+                logged[record.id] = digest(record.model_dump(mode="json"))  # the last of an id holds
     return _report("diagnoses", stored, logged)
 
 
-async def _logged_events(platform: Platform, run_ids: Collection[str]) -> dict[str, str]:
-    """Digests of derived events by id: those on the log, and those still on their way to it."""
+async def logged_events(platform: Platform, run_ids: Collection[str]) -> dict[str, str]:
+    """Digests of derived events by id, the last of each: those on the log, and those still on their way to it."""
     found: dict[str, str] = {}
     for topic in (RUNS, BREACHES, SUMMARIES):
         for partition in _partitions_of(platform.log, run_ids):
@@ -128,7 +138,7 @@ def _note(found: dict[str, str], line: bytes, run_ids: Collection[str]) -> None:
     except ValueError:
         return  # dead-lettered when it was first read
     if isinstance(record, dict) and record.get("type") in DERIVED_TYPES and record.get("run_id") in run_ids:
-        found.setdefault(record["id"], _digest(record))
+        found[record["id"]] = digest(record)
 
 
 def _partitions_of(log: Log, run_ids: Iterable[str]) -> list[int]:
@@ -143,12 +153,13 @@ def _canonical(value: object) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
 
 
-def _digest(value: object) -> str:
+def digest(value: object) -> str:
+    """A short hash of anything that JSON can say."""
     return hashlib.blake2b(_canonical(value).encode(), digest_size=DIGEST_BYTES).hexdigest()
 
 
 def _hash(rows: Mapping[str, str]) -> str:
-    digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
+    hashed = hashlib.blake2b(digest_size=DIGEST_BYTES)
     for key in sorted(rows):
-        digest.update(key.encode() + b"\x1f" + rows[key].encode() + b"\x1e")
-    return digest.hexdigest()
+        hashed.update(key.encode() + b"\x1f" + rows[key].encode() + b"\x1e")
+    return hashed.hexdigest()

@@ -75,7 +75,7 @@ class DiagnoserService:
         trigger = _trigger_of(topic, line)
         try:
             if isinstance(trigger, RunSummary):
-                record: DiagnosisReady | None = await self._final(trigger)
+                record = await self._final(trigger)
             else:
                 record = await self._provisional(trigger) if isinstance(trigger, SlaBreached) else None
         except OutcomesExpired as error:
@@ -90,7 +90,10 @@ class DiagnoserService:
 
         return effect
 
-    async def _final(self, summary: RunSummary) -> DiagnosisReady:
+    async def _final(self, summary: RunSummary) -> DiagnosisReady | None:
+        async with self._platform.database.read() as conn:
+            if await has_diagnosis(conn, _diagnosis_id(summary.run_id, summary.id)):
+                return None  # of a summary that came twice, or imported with its run
         subject, history = await _look_up(self._platform, summary.run_id)
         subject = replace(subject, ranges=summary.outcomes, result=summary.result)
         judged = judged_of(summary.result)

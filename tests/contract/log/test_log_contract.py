@@ -179,3 +179,32 @@ async def test_what_was_acknowledged_survives_the_kill_of_its_writer(log: Log, h
     assert len(stored) in (5 * len(bases), 5 * len(bases) + 5)
     assert stored == [b"victim %d %d" % (k, n) for k in range(len(stored) // 5) for n in range(5)]
     assert await append(log, topic, 0, [b"after"]) == len(stored)
+
+
+async def test_what_was_trimmed_is_gone_and_what_stays_keeps_its_offsets(log: Log, harness: Harness) -> None:
+    topic = harness.topic()
+    for records in ([b"a", b"b"], [b"c"], [b"d", b"e"]):
+        await append(log, topic, 2, records)
+    await append(log, topic, 3, [b"x"])
+    assert (await log.beginnings(topic))[2] == 0
+    await log.trim(topic, 2, 3)
+    assert (await log.beginnings(topic))[2] == 3
+    with pytest.raises(OffsetOutOfRange, match="removed by retention"):
+        await log.read(topic, 2, 2)
+    assert lines_of(await log.read(topic, 2, 3)) == [b"d", b"e"]
+    assert lines_of(await log.read(topic, 3, 0)) == [b"x"]
+    assert (await log.ends(topic))[2] == 5
+    assert await append(log, topic, 2, [b"f"]) == 5
+
+
+async def test_trimming_everything_leaves_an_empty_partition_at_its_end(log: Log, harness: Harness) -> None:
+    topic = harness.topic()
+    await append(log, topic, 0, [b"a", b"b"])
+    for _ in range(2):
+        await log.trim(topic, 0, 2)
+        assert (await log.beginnings(topic))[0] == (await log.ends(topic))[0] == 2
+        assert await log.read(topic, 0, 2) == []
+    with pytest.raises(OffsetOutOfRange, match="beyond its end"):
+        await log.trim(topic, 0, 3)
+    assert await append(log, topic, 0, [b"c"]) == 2
+    assert (await log.beginnings(topic))[0] == 2

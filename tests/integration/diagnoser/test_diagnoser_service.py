@@ -138,15 +138,16 @@ async def test_a_finished_run_gets_one_final_diagnosis_in_table_and_topic(platfo
     assert waiting == 0
 
 
-async def test_a_summary_read_twice_gives_the_same_diagnosis_once_in_the_table(platform: Platform) -> None:
+async def test_a_summary_read_twice_gives_one_diagnosis(platform: Platform) -> None:
     part = await _publish(platform, Simulation(fault="bad_request"), SICK, 2)
     await _append(platform, SUMMARIES, _summary(SICK, part))
     await _append(platform, SUMMARIES, _summary(SICK, part))
+    await _append(platform, SUMMARIES, _summary(SICK, part).model_copy(update={"id": "told-anew"}))
     first, second = await _run_until_published(platform, SICK, 2)
-    assert first == second
+    assert first.id != second.id
     async with platform.database.read() as conn:
         rows = (await conn.execute(sa.select(t.diagnoses.c.id))).all()
-    assert len(rows) == 1
+    assert len(rows) == 2
 
 
 async def test_a_breach_gives_one_provisional_diagnosis_per_promise(platform: Platform) -> None:

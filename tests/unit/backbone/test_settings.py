@@ -95,3 +95,12 @@ def test_a_data_directory_is_made_where_it_is_missing(tmp_path: Path) -> None:
     settings = load_settings(data_dir=tmp_path / "a" / "b")
     prepare_data_dir(settings)
     assert settings.locks_dir.is_dir()
+
+
+def test_outcomes_are_kept_for_ever_unless_an_age_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load_settings().outcomes_retention_days is None
+    monkeypatch.setenv("QUERYSCOPE_OUTCOMES_RETENTION_DAYS", "30")
+    assert load_settings().outcomes_retention_days == 30
+    monkeypatch.setenv("QUERYSCOPE_OUTCOMES_RETENTION_DAYS", "0")
+    with pytest.raises(SettingsError, match="OUTCOMES_RETENTION_DAYS"):
+        load_settings()

@@ -48,6 +48,12 @@ class TroubledLog:
     async def ends(self, topic: str) -> Mapping[int, int]:
         return await self._log.ends(topic)
 
+    async def beginnings(self, topic: str) -> Mapping[int, int]:
+        return await self._log.beginnings(topic)
+
+    async def trim(self, topic: str, partition: int, before: int) -> None:
+        await self._log.trim(topic, partition, before)
+
     async def join(self, group: str, member: str) -> Membership:
         return await self._log.join(group, member)
 

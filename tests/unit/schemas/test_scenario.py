@@ -5,7 +5,7 @@ from pydantic import ValidationError
 
 from schemas.scenario import REDACTED, Scenario
 from schemas.topics import outcome_partition_of, partition_of
-from schemas.units import parse_duration_s, parse_rate_per_s
+from schemas.units import parse_days, parse_duration_s, parse_rate_per_s
 
 
 def scenario(**fields: object) -> Scenario:
@@ -81,3 +81,14 @@ def test_the_partition_of_a_run_never_moves() -> None:
     assert [partition_of(f"{i:032x}", 8) for i in range(6)] == [partition_of(f"{i:032x}", 8) for i in range(6)]
     assert partition_of("0192f7c0a1b27c3d8e4f5a6b7c8d9e0f", 8) == 3
     assert outcome_partition_of("0192f7c0a1b27c3d8e4f5a6b7c8d9e0f", 1, 8) == 4
+
+
+@pytest.mark.parametrize(("text", "days"), [("30d", 30.0), ("12h", 0.5), ("0d", 0.0), ("1.5", 1.5)])
+def test_ages_are_written_in_days_or_hours(text: str, days: float) -> None:
+    assert parse_days(text) == days
+
+
+@pytest.mark.parametrize("text", ["", "d", "-1d", "30 weeks", "1m"])
+def test_an_age_that_is_none_says_how_to_write_one(text: str) -> None:
+    with pytest.raises(ValueError, match="like 30d or 12h"):
+        parse_days(text)
