@@ -5,13 +5,13 @@ It must not judge: it lets the aggregator and the diagnoser catch up, where no s
 
 import asyncio
 import contextlib
-from pathlib import Path
 
 import sqlalchemy as sa
 
 from backbone.database import tables as t
 from backbone.platform import Platform
 from backbone.runlock import RunLock
+from backbone.settings import Settings
 from backbone.waiting import pause
 from queryscope.composition import running
 from schemas.topics import DIAGNOSES, OUTCOMES, RUNS, SUMMARIES
@@ -33,7 +33,7 @@ async def settle(platform: Platform) -> None:
 
 async def unsettled(platform: Platform) -> bool:
     """Whether the tables lag behind the log, or a run is on whose processes have all died."""
-    unfinished = sa.select(t.runs.c.run_id, t.runs.c.status).where(
+    unfinished = sa.select(t.runs.c.run_id).where(
         sa.or_(
             t.runs.c.status == "running",
             # a queued run whose own runner is named; any runner may still take the others
@@ -48,10 +48,10 @@ async def unsettled(platform: Platform) -> bool:
     )
     async with platform.database.read() as conn:
         query = unfinished.join_from(t.runs, t.run_progress, t.run_progress.c.run_id == t.runs.c.run_id)
-        runs = (await conn.execute(query)).all()
+        run_ids = (await conn.execute(query)).scalars().all()
         read = {(topic, partition): next_offset for topic, partition, next_offset in await conn.execute(read_to)}
-    if runs:
-        return all(_is_left(platform.settings.locks_dir, run_id, status) for run_id, status in runs)
+    if run_ids:
+        return all(_is_left(platform.settings, run_id) for run_id in run_ids)
     for topic in (RUNS, OUTCOMES, SUMMARIES, DIAGNOSES):
         ends = await platform.log.ends(topic)
         if any(read.get((topic, partition), 0) < end for partition, end in ends.items()):
@@ -59,9 +59,10 @@ async def unsettled(platform: Platform) -> bool:
     return False
 
 
-def _is_left(locks_dir: Path, run_id: str, status: str) -> bool:
-    """Whether this machine knows that nobody works on the run. One that is on may be another machine's."""
-    return RunLock.is_orphaned(locks_dir, run_id) if status == "running" else RunLock.is_free(locks_dir, run_id)
+def _is_left(settings: Settings, run_id: str) -> bool:
+    """Whether this machine knows that nobody works on the run. On a log that others share, it may be theirs."""
+    is_ours_alone = settings.log_url.startswith("sqlite:")
+    return (RunLock.is_free if is_ours_alone else RunLock.is_orphaned)(settings.locks_dir, run_id)
 
 
 async def _caught_up(platform: Platform) -> None:
