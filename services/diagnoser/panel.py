@@ -17,7 +17,7 @@ from services.diagnoser.facts import Facts
 from services.diagnoser.past import History
 from services.diagnoser.votes import Vote
 
-RULESET = "2026.1"
+RULESET = "2026.1.1"
 """Change it with every change of a rule or a threshold: a diagnosis is replayable only under its own rules."""
 
 Detector = Callable[[Facts, History], Vote]

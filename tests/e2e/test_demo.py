@@ -20,7 +20,7 @@ def told(cli: Cli, fault: str) -> tuple[Done, Any]:  # Any: the demo's JSON
     pytest.fail(f"the machine distorted every one of {ATTEMPTS} tellings: {story['faulty']['validity']}")
 
 
-@pytest.mark.parametrize("fault", ["server_slowdown", "periodic_pause"])
+@pytest.mark.parametrize("fault", ["slow_replica", "periodic_pause"])
 @pytest.mark.timeout(240)
 def test_the_demo_names_the_injected_fault(cli: Cli, fault: str) -> None:
     done, story = told(cli, fault)
@@ -33,8 +33,8 @@ def test_the_demo_names_the_injected_fault(cli: Cli, fault: str) -> None:
 
 
 def test_the_demo_prints_tables_and_evidence_for_people(cli: Cli) -> None:
-    done = cli("demo", "--no-serve", "--port", "0")
+    done = cli("demo", "--no-serve", "--port", "0", "--fault", "server_slowdown")
     assert done.code in (0, 1), done.err
-    for words in ("p95 < 15ms", "baseline", "injected: slow_replica", "diagnosed: ", "E1"):
+    for words in ("p95 < 50ms", "baseline", "injected: server_slowdown", "diagnosed: ", "E1"):
         assert words in done.out
     assert "watch it live at http://127.0.0.1:" in done.err

@@ -25,6 +25,7 @@ MIN_CHUNKS = 4
 MIN_SPAN_S = 2.0
 MIN_PER_CELL = 3  # requests of a connection in a stretch of time, below that it does not count there
 USUAL_PER_CELL = 6  # stretches are made long enough for so many
+LESS_BUSY = 0.1  # of the connections and stretches in use, by how much they served
 STEADY = 0.8
 _CHUNKS_SHARE = 0.3
 
@@ -61,10 +62,15 @@ def detect(facts: Facts, history: History) -> Vote:
 
 
 def filled(lanes: Lanes) -> Lanes:
-    """Stretches merged until the usual connection in use has enough requests in each."""
-    while len(lanes.counts) > 2 * MIN_CHUNKS and np.median(lanes.counts[lanes.counts > 0]) < USUAL_PER_CELL:
+    """Stretches merged until even the less busy connections have enough requests in each: in a closed loop it is the
+    slow ones that serve few."""
+    while len(lanes.counts) > 2 * MIN_CHUNKS and _less_busy(lanes) < USUAL_PER_CELL:
         lanes = lanes.merged()
     return lanes
+
+
+def _less_busy(lanes: Lanes) -> float:
+    return float(np.quantile(lanes.counts[lanes.counts > 0], LESS_BUSY))
 
 
 def split_of(lanes: Lanes) -> Split | None:
