@@ -34,6 +34,7 @@ async def test_it_stops_although_a_live_stream_is_open(platform: Platform, proje
             stop.set()
             await stream.aread()
             await serving
+    assert stream.is_closed
 
 
 async def test_it_tells_its_health_and_its_figures(http: httpx.AsyncClient) -> None:
