@@ -74,6 +74,16 @@ class Snapshot:
     all_closed: bool
     timeline: list[TimelineRow]
 
+    @property
+    def closes(self) -> bool:
+        """Whether there is a second to close."""
+        return self.until >= self.row.next_window
+
+    @property
+    def opens_or_ends(self) -> bool:
+        """Whether the first second is to be closed now, or nothing but the judgement is left."""
+        return self.row.next_window == 0 if self.closes else self.all_closed
+
 
 class RunCloser:
     """Closes and judges runs; keeps the open ones in memory between calls."""
@@ -97,8 +107,12 @@ class RunCloser:
     async def advance(self, run_id: str) -> bool:
         """Closes what can be closed of a run, or judges it; whether anything was done."""
         try:
-            async with self._database.read() as conn:
-                snapshot = await self._read(conn, run_id)
+            snapshot = await self._snapshot(run_id)
+            if snapshot is not None and snapshot.opens_or_ends:
+                # What the log holds of the run has to be in the snapshot: an end it had before, a failure.
+                if not await self._runs_are_read(run_id):
+                    return False
+                snapshot = await self._snapshot(run_id)
             return snapshot is not None and await self._advance(snapshot)
         except BaseException:
             self.forget(run_id)  # what is in memory may be ahead of what was committed
@@ -125,10 +139,10 @@ class RunCloser:
         run = self._open[row.run_id]
         if run.t0_us is None and not await self._never_started(snapshot):
             return False  # RunStarted comes before the first outcome: it is about to be projected
-        if snapshot.until >= run.next_window:
+        if snapshot.closes:
             await self._close(run, snapshot)
             return True
-        if not snapshot.all_closed or not await self._runs_are_read(row.run_id):
+        if not snapshot.all_closed:
             return False
         judgement = judge(run, snapshot.progress, snapshot.timeline, row.failure)
         await self._end(row, judgement)
@@ -138,6 +152,10 @@ class RunCloser:
         """Whether the run was given up before its start was on the log: its seconds then count from its acceptance."""
         fenced = any(worker.fenced for worker in snapshot.progress.values())
         return fenced and snapshot.all_closed and await self._runs_are_read(snapshot.row.run_id)
+
+    async def _snapshot(self, run_id: str) -> Snapshot | None:
+        async with self._database.read() as conn:
+            return await self._read(conn, run_id)
 
     async def _advance_unaccepted(self, row: RunRow) -> bool:
         if row.logged and row.status == "lost":

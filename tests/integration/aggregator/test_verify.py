@@ -7,14 +7,16 @@ import pytest
 import sqlalchemy as sa
 
 from backbone.database import tables as t
-from schemas.lifecycle import RunLost
+from schemas.lifecycle import RunJudged, RunLost
 from schemas.outcomes import WorkerFence
+from schemas.results import EventCounts, Validity
 from schemas.sla import parse_sla
 from schemas.topics import BREACHES, RUNS, SUMMARIES
+from services.aggregator.closer import RunCloser
 from services.aggregator.errors import CannotReplay
 from services.aggregator.replay import replay
 from services.aggregator.verify import verify
-from tests.integration.aggregator.world import World, diagnosis
+from tests.integration.aggregator.world import World, diagnosis, eventually
 from tests.unit.aggregator.synthetic import RUN, T0_US, lines_of, requested, run_id_of, scenario, simple_stream
 
 
@@ -101,6 +103,40 @@ async def test_a_database_that_was_lost_fills_again_and_tells_nothing_twice(worl
     assert again == first
     assert [await world.logged(topic) for topic in (RUNS, BREACHES, SUMMARIES)] == logged
     assert (await verify(world.platform)).equal
+
+
+async def test_a_run_whose_end_is_still_being_read_is_not_told_of_again(world: World) -> None:
+    ending = RunJudged(
+        id="judged", run_id=RUN, at=T0_US, status="finished", verdict="breach", validity=Validity(valid=True),
+        events=EventCounts(published=120, aggregated=120), requests=120,
+    )  # fmt: skip
+    await world.whole_run(simple_stream(4, 30), scenario("p95 < 1ms over 1s"))
+    stop = asyncio.Event()
+    service = world.service()
+    reading = [asyncio.create_task(part.run(stop)) for part in (service._folder, service._projection)]
+
+    async def ended_meanwhile(_: str) -> bool:
+        """What a filling database meets: the run is there without its end, and the end is read a moment later."""
+        await world.tell(RUNS, ending)
+        await eventually(lambda: recorded(world))
+        return True
+
+    closer = RunCloser(world.platform, ended_meanwhile)
+
+    async def judged() -> bool:
+        await closer.advance(RUN)
+        return await world.is_judged(RUN)
+
+    await eventually(judged)
+    stop.set()
+    await asyncio.gather(*reading)
+    await closer.outbox.drain(world.platform.database, world.platform.log)
+    assert [await world.logged(topic) for topic in (BREACHES, SUMMARIES)] == [[], []]
+
+
+async def recorded(world: World) -> bool:
+    """Whether the run's end has been read from the log."""
+    return any(row["verdict"] is not None for row in await world.rows(t.runs, RUN))
 
 
 async def test_lost_and_unplaced_runs_are_rebuilt_as_lost(world: World) -> None:
