@@ -5,7 +5,7 @@ ARG PYTHON_IMAGE=python:3.11.13-slim-bookworm
 FROM ${PYTHON_IMAGE} AS build
 WORKDIR /src
 COPY . .
-RUN PIP_NO_CACHE_DIR=1 deploy/install.sh /opt/queryscope
+RUN PIP_NO_CACHE_DIR=1 UV_NO_CACHE=1 deploy/install.sh /opt/queryscope
 
 FROM ${PYTHON_IMAGE}
 RUN groupadd --gid 10001 queryscope \

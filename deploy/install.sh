@@ -2,8 +2,8 @@
 # Builds the wheel of this checkout (the web page with it) and installs it, with the pinned versions, into an
 # environment of its own:
 #     deploy/install.sh /opt/queryscope
-# The Dockerfile runs it, and so does a test in a clean folder. PYTHON: the interpreter to use, with pip 22.3 or newer.
-# EXTRAS: what of the optional parts to install. The environment has no pip: it is replaced, not changed.
+# The Dockerfile runs it, and so does a test in a clean folder. PYTHON: the interpreter to use. EXTRAS: what of the
+# optional parts to install. The environment has no pip: it is replaced, not changed.
 set -eu
 
 if [ $# -ne 1 ]; then
@@ -19,13 +19,20 @@ source_dir=$(cd "$(dirname "$0")/.." && pwd)
 python=${PYTHON:-python3}
 extras=${EXTRAS:-kafka,postgres,elasticsearch}
 export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
+if [ -n "${PIP_INDEX_URL:-}" ]; then
+  export UV_DEFAULT_INDEX="${UV_DEFAULT_INDEX:-$PIP_INDEX_URL}"
+fi
 
-wheels=$(mktemp -d)
-trap 'rm -rf "$wheels"' EXIT INT TERM
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT INT TERM
 
+"$python" -m venv "$work/tools"
+"$work/tools/bin/pip" install --quiet --no-compile uv==0.13.9
+uv="$work/tools/bin/uv"
 "$python" -m venv --without-pip "$target"
-"$python" -m pip wheel --quiet --no-deps --wheel-dir "$wheels" "$source_dir"
-for wheel in "$wheels"/*.whl; do
-  "$python" -m pip --python "$target/bin/python" install --quiet -c "$source_dir/constraints.txt" "${wheel}[${extras}]"
+"$uv" build --quiet --wheel --python "$python" --out-dir "$work/wheels" "$source_dir"
+for wheel in "$work/wheels"/*.whl; do
+  "$uv" pip install --quiet --compile-bytecode --link-mode copy --python "$target/bin/python" \
+    -c "$source_dir/constraints.txt" "${wheel}[${extras}]"
 done
 "$target/bin/queryscope" --version
