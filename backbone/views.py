@@ -12,8 +12,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from backbone.database import tables as t
 from schemas.diagnosis import DiagnosisReady
 from schemas.lifecycle import RunAccepted
+from schemas.load import Load
 from schemas.results import TOTAL, DiagnosisSummary, LoadInfo, Resolution, RunResult, TimelineRow, iso_utc
-from schemas.scenario import Load, Scenario
+from schemas.scenario import Scenario
 
 TERMINAL = ("finished", "failed", "cancelled", "lost")
 
@@ -118,7 +119,9 @@ async def _newest_diagnoses(conn: AsyncConnection, run_ids: Sequence[str]) -> di
 
 def load_info(load: Load) -> LoadInfo:
     """What load a scenario intends, as the result shows it."""
-    return LoadInfo(kind=load.kind, intended_rps=load.rate_per_s, concurrency=load.concurrency, workers=load.workers)
+    return LoadInfo(
+        kind=load.kind, intended_rps=load.mean_rate_per_s, concurrency=load.concurrency, workers=load.workers
+    )
 
 
 def _result_of(row: Mapping[str, object], diagnosis: DiagnosisReady | None) -> RunResult:

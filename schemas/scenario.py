@@ -1,22 +1,16 @@
 """Owns what a run is asked to do: target, steps, load, SLA, labels. It must not resolve, connect or read anything."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from schemas.base import Strict
+from schemas.load import Load, Seconds
 from schemas.sla import Sla, parse_sla
-from schemas.units import parse_duration_s, parse_rate_per_s
 
-LoadKind = Literal["iterations", "constant_concurrency", "constant_rate"]
-Seconds = Annotated[float, BeforeValidator(parse_duration_s), Field(gt=0)]
-PerSecond = Annotated[float, BeforeValidator(parse_rate_per_s), Field(gt=0, le=1_000_000)]
 Method = Annotated[str, Field(pattern=r"^[A-Z]{1,16}$")]
 
-DEFAULT_CONCURRENCY = 10
-DEFAULT_CONNECTION_LIMIT = 1_000
-DEFAULT_DURATION_S = 10.0
 CREDENTIAL_HEADERS = frozenset(
     {"authorization", "proxy-authorization", "cookie", "x-api-key", "api-key", "x-auth-token"}
 )
@@ -51,51 +45,6 @@ class Step(Strict):
     name: Annotated[str, Field(min_length=1, max_length=64)] = "default"
     weight: Annotated[int, Field(ge=1, le=1000)] = 1
     request: Request = Request()
-
-
-class Load(Strict):
-    """How much load: closed loop (concurrency with requests or duration) or open loop (rate with duration or requests).
-
-    In an open loop `concurrency` caps the connections (None: 1,000); in a closed loop it is the number of users.
-    `workers` processes share it exactly: all figures are of the whole run.
-    """
-
-    concurrency: Annotated[int, Field(ge=1, le=20_000)] | None = None
-    requests: Annotated[int, Field(ge=1)] | None = None
-    duration_s: Annotated[Seconds | None, Field(alias="duration")] = None
-    rate_per_s: Annotated[PerSecond | None, Field(alias="rate")] = None
-    workers: Annotated[int, Field(ge=1, le=256)] = 1
-
-    model_config = Strict.model_config | {"populate_by_name": True}
-
-    @property
-    def kind(self) -> LoadKind:
-        if self.rate_per_s is not None:
-            return "constant_rate"
-        return "iterations" if self.requests is not None else "constant_concurrency"
-
-    @property
-    def open_loop(self) -> bool:
-        return self.rate_per_s is not None
-
-    @model_validator(mode="after")
-    def _whole(self) -> "Load":
-        if self.rate_per_s is not None and self.requests is None and self.duration_s is None:
-            object.__setattr__(self, "duration_s", DEFAULT_DURATION_S)
-        elif self.rate_per_s is None:
-            if self.requests is None and self.duration_s is None:
-                object.__setattr__(self, "duration_s", DEFAULT_DURATION_S)
-            if self.concurrency is None:
-                users = max(DEFAULT_CONCURRENCY, self.workers)
-                object.__setattr__(self, "concurrency", min(users, self.requests or users))
-        return self
-
-    @model_validator(mode="after")
-    def _something_for_each_worker(self) -> "Load":
-        for name, count in (("requests", self.requests), ("concurrency", self.concurrency)):
-            if count is not None and count < self.workers:
-                raise ValueError(f"{self.workers} workers cannot share {name} {count}: ask for {count} workers at most")
-        return self
 
 
 class Timeouts(Strict):

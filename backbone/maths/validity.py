@@ -14,9 +14,9 @@ worse and throughput lower, so that is the warning CLIENT_BOUND: who judges lets
 import msgspec
 
 from backbone.maths.totals import Totals
+from schemas.load import DEFAULT_CONNECTION_LIMIT, Load
 from schemas.outcomes import WindowMark
 from schemas.results import EventCounts, Validity
-from schemas.scenario import DEFAULT_CONNECTION_LIMIT, Load
 
 SLOW_US = 10_000
 LATE_US = 50_000

@@ -17,6 +17,7 @@ from backbone.search.hybrid import similar_runs
 from backbone.search.port import SearchIndex
 from schemas.diagnosis import SimilarRun
 from schemas.lifecycle import RunAccepted
+from schemas.load import Load
 from schemas.results import RunResult
 from schemas.scenario import Scenario
 from schemas.summary import OutcomeRange
@@ -46,7 +47,7 @@ class Subject:
 
     @property
     def load(self) -> LoadFacts:
-        return LoadFacts(self.scenario.load.concurrency, self.scenario.load.rate_per_s)
+        return LoadFacts(self.scenario.load.concurrency, self.scenario.load.mean_rate_per_s)
 
     @property
     def baseline_id(self) -> str | None:
@@ -154,9 +155,11 @@ def _passed(row: Mapping[str, object]) -> bool:
 
 def _same_work(one: Scenario, other: Scenario) -> bool:
     """The same requests under the same load; how long it lasted does not matter."""
-    ours, theirs = one.load, other.load
-    same_load = (ours.concurrency, ours.rate_per_s) == (theirs.concurrency, theirs.rate_per_s)
-    return same_load and one.steps == other.steps
+    return _timeless(one.load) == _timeless(other.load) and one.steps == other.steps
+
+
+def _timeless(load: Load) -> tuple[object, ...]:
+    return load.concurrency, load.rate_per_s, load.poisson_per_s, *load.ramps()
 
 
 def _floats(values: Sequence[float | None]) -> np.typing.NDArray[np.float64]:

@@ -12,8 +12,8 @@ from time import perf_counter_ns
 from typing import Protocol
 
 from backbone.errors import TargetNotAllowed
+from schemas.load import Load as LoadSettings
 from schemas.outcomes import ErrorKind, RequestOutcome, StopReason, WindowMark
-from schemas.scenario import Load as LoadSettings
 from schemas.scenario import Timeouts
 from services.runner.alarm import wait_until
 from services.runner.backoff import TargetWatch, wait_us
@@ -117,7 +117,7 @@ class Engine:
         self._over = self._loop.create_future()
         self._ended_at_us = 0
         self.tally = Tally()
-        self._load: Load = make_load(plan.load, self, plan.share)
+        self._load: Load = make_load(plan.load, self, plan.share, plan.run_id)
 
     async def run(self) -> Ending:
         """Makes the load from t0 to its end; every request begun has its outcome when this returns."""

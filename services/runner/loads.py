@@ -8,10 +8,12 @@ from collections import deque
 from time import perf_counter_ns
 from typing import Protocol
 
-from schemas.scenario import DEFAULT_CONNECTION_LIMIT
-from schemas.scenario import Load as LoadSettings
+from schemas.load import DEFAULT_CONNECTION_LIMIT
+from schemas.load import Load as LoadSettings
 from services.runner.alarm import make_alarm
 from services.runner.pacing import SECOND_US, ConstantRate, Schedule
+from services.runner.poisson import PoissonArrivals
+from services.runner.ramps import Ramps
 from services.runner.sharding import Share
 from services.runner.slot import Slot
 
@@ -47,13 +49,24 @@ class Load(Protocol):
         """Requests intended in a second; None where those started are those intended."""
 
 
-def make_load(settings: LoadSettings, target: LoadTarget, share: Share) -> Load:
-    """One worker's share of a scenario's load."""
-    if settings.rate_per_s is None:
+def make_load(settings: LoadSettings, target: LoadTarget, share: Share, seed: str) -> Load:
+    """One worker's share of a scenario's load. seed: the same for all workers of a run."""
+    schedule = schedule_of(settings, seed)
+    if schedule is None:
         requests = None if settings.requests is None else share.part(settings.requests)
         return ClosedLoop(target, share.part(settings.concurrency or 1), requests)
-    schedule = share.deal(ConstantRate.of(settings.rate_per_s, settings.duration_s, settings.requests))
-    return OpenLoop(target, schedule, share.part(settings.concurrency or DEFAULT_CONNECTION_LIMIT))
+    return OpenLoop(target, share.deal(schedule), share.part(settings.concurrency or DEFAULT_CONNECTION_LIMIT))
+
+
+def schedule_of(settings: LoadSettings, seed: str) -> Schedule | None:
+    """When the requests of the whole run are intended; None in a closed loop."""
+    if ramps := settings.ramps():
+        return Ramps.of(ramps)
+    if settings.poisson_per_s is not None:
+        return PoissonArrivals(settings.poisson_per_s, settings.duration_s, settings.requests, seed)
+    if settings.rate_per_s is not None:
+        return ConstantRate.of(settings.rate_per_s, settings.duration_s, settings.requests)
+    return None
 
 
 class ClosedLoop:

@@ -7,7 +7,7 @@ and each of them has the whole's rate over n.
 
 from dataclasses import dataclass
 
-from schemas.scenario import Load
+from schemas.load import Load
 from services.runner.pacing import Schedule
 
 

@@ -16,7 +16,7 @@ from backbone.maths.validity import (
     SUSTAINED_SHARE,
 )
 from schemas.causes import CauseId
-from schemas.scenario import DEFAULT_CONNECTION_LIMIT
+from schemas.load import DEFAULT_CONNECTION_LIMIT
 from services.diagnoser.columns import Flags
 from services.diagnoser.facts import Facts
 from services.diagnoser.past import History

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from backbone.database import tables as t
 from backbone.maths.buckets import index_of_one
-from schemas.scenario import Load
+from schemas.load import Load
 from schemas.topics import BREACHES, DIAGNOSES, RUNS, SUMMARIES
 from services.runner.baseline import freeze_baseline
 from tests.integration.aggregator.world import World, diagnosis, eventually

@@ -18,9 +18,10 @@ from schemas.breaches import SlaBreached
 from schemas.codec import decode_line, encode_line
 from schemas.diagnosis import DIAGNOSIS_RECORDS, DiagnosisReady
 from schemas.lifecycle import Record
+from schemas.load import Load
 from schemas.outcomes import RequestOutcome, WindowMark
 from schemas.results import LoadInfo, RunResult, TimelineRow
-from schemas.scenario import Load, Scenario
+from schemas.scenario import Scenario
 from schemas.summary import OutcomeRange, RunSummary
 from schemas.topics import BREACHES, DIAGNOSES, OUTCOMES, SUMMARIES, partition_of
 from services.diagnoser.errors import OutcomesExpired, RunUnknown

@@ -14,8 +14,9 @@ from schemas.lifecycle import (
     RunStarted,
     WorkerPlacement,
 )
+from schemas.load import Load
 from schemas.outcomes import ErrorKind, OutcomeRecord, RequestOutcome, StopReason, WindowMark
-from schemas.scenario import Load, Scenario
+from schemas.scenario import Scenario
 from schemas.sla import parse_sla
 from schemas.topics import outcome_partition_of
 

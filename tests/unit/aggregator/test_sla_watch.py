@@ -9,9 +9,9 @@ from backbone.maths.metrics import metrics_of
 from backbone.maths.sla import SlaView
 from backbone.maths.totals import Totals
 from schemas.breaches import BreachRecord, SlaBreached
+from schemas.load import Load
 from schemas.outcomes import RequestOutcome, WindowMark
 from schemas.results import TOTAL, SlaResult
-from schemas.scenario import Load
 from services.aggregator.closing import OpenRun, closable_until, close_window
 from services.aggregator.columns import add_grouped, columns_of, integers
 from services.aggregator.decoding import FoldedOutcome, OutcomeDecoder

@@ -6,9 +6,9 @@ import pytest
 
 from backbone.maths.regression import blocks_of, compare_with_baseline
 from schemas.lifecycle import BaselineBlocks, FrozenBaseline, RunJudged
+from schemas.load import Load
 from schemas.outcomes import StopReason
 from schemas.results import TimelineRow
-from schemas.scenario import Load
 from services.aggregator.closing import OpenRun, close_window
 from services.aggregator.decoding import OutcomeDecoder
 from services.aggregator.errors import PartialCorrupt

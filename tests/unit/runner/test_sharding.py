@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from schemas.scenario import Load
+from schemas.load import Load
 from schemas.topics import outcome_partition_of
 from services.runner.mix import step_sequence
 from services.runner.pacing import SECOND_US, ConstantRate, Schedule

@@ -2,9 +2,9 @@
 
 from backbone.maths.totals import Totals
 from backbone.maths.validity import MarkTotals, judge_validity
+from schemas.load import Load
 from schemas.outcomes import WindowMark
 from schemas.results import EventCounts, Validity
-from schemas.scenario import Load
 
 OPEN = Load.model_validate({"rate": 100, "duration": 10, "concurrency": 50})
 CLOSED = Load.model_validate({"concurrency": 10, "duration": 10})

@@ -1,0 +1,150 @@
+"""Owns what a scenario says of its load: how many users or arrivals, and when. It must not make a schedule of it."""
+
+from collections.abc import Sequence
+from typing import Annotated, Literal, NamedTuple
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from schemas.base import Strict
+from schemas.units import parse_duration_s, parse_rate_per_s
+
+LoadKind = Literal["iterations", "constant_concurrency", "constant_rate", "poisson", "stages", "spike"]
+Seconds = Annotated[float, BeforeValidator(parse_duration_s), Field(gt=0)]
+PerSecond = Annotated[float, BeforeValidator(parse_rate_per_s), Field(gt=0, le=1_000_000)]
+PerSecondOrNone = Annotated[float, BeforeValidator(parse_rate_per_s), Field(ge=0, le=1_000_000)]
+
+DEFAULT_CONCURRENCY = 10
+DEFAULT_CONNECTION_LIMIT = 1_000
+DEFAULT_DURATION_S = 10.0
+
+
+class Ramp(NamedTuple):
+    """A stretch of time in which the arrival rate goes straight from one value to another."""
+
+    from_per_s: float
+    to_per_s: float
+    duration_s: float
+
+
+class Stage(Strict):
+    """One stage of a profile: a constant `rate`, or a straight line from where the last stage ended to `ramp_to`."""
+
+    rate_per_s: Annotated[PerSecondOrNone | None, Field(alias="rate")] = None
+    ramp_to_per_s: Annotated[PerSecondOrNone | None, Field(alias="ramp_to")] = None
+    duration_s: Annotated[Seconds, Field(alias="duration")]
+
+    model_config = Strict.model_config | {"populate_by_name": True}
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> "Stage":
+        if (self.rate_per_s is None) == (self.ramp_to_per_s is None):
+            raise ValueError("a stage has a rate or a ramp_to, and one of them only")
+        return self
+
+
+class Spike(Strict):
+    """A steady `base` rate that jumps to `peak` `after` some seconds, for `lasting` seconds."""
+
+    base_per_s: Annotated[PerSecondOrNone, Field(alias="base")]
+    peak_per_s: Annotated[PerSecond, Field(alias="peak")]
+    after_s: Annotated[Seconds, Field(alias="after")]
+    lasting_s: Annotated[Seconds, Field(alias="lasting")]
+
+    model_config = Strict.model_config | {"populate_by_name": True}
+
+
+class Load(Strict):
+    """How much load. A closed loop has users (concurrency) with requests or a duration; an open loop has arrivals: a
+    constant rate, Poisson arrivals of a mean rate, stages, or a spike.
+
+    In an open loop `concurrency` caps the connections (None: 1,000); in a closed loop it is the number of users.
+    `workers` processes share it exactly: all figures are of the whole run.
+    """
+
+    concurrency: Annotated[int, Field(ge=1, le=20_000)] | None = None
+    requests: Annotated[int, Field(ge=1)] | None = None
+    duration_s: Annotated[Seconds | None, Field(alias="duration")] = None
+    rate_per_s: Annotated[PerSecond | None, Field(alias="rate")] = None
+    poisson_per_s: Annotated[PerSecond | None, Field(alias="poisson")] = None
+    stages: Annotated[tuple[Stage, ...], Field(min_length=1, max_length=1000)] | None = None
+    spike: Spike | None = None
+    workers: Annotated[int, Field(ge=1, le=256)] = 1
+
+    model_config = Strict.model_config | {"populate_by_name": True}
+
+    @property
+    def kind(self) -> LoadKind:
+        for name, value in self._arrivals():
+            if value is not None:
+                return name
+        return "iterations" if self.requests is not None else "constant_concurrency"
+
+    @property
+    def open_loop(self) -> bool:
+        return any(value is not None for _, value in self._arrivals())
+
+    @property
+    def mean_rate_per_s(self) -> float | None:
+        """Arrivals per second over the whole profile; None in a closed loop."""
+        if ramps := self.ramps():
+            whole_s = sum(ramp.duration_s for ramp in ramps)
+            return sum((ramp.from_per_s + ramp.to_per_s) / 2 * ramp.duration_s for ramp in ramps) / whole_s
+        return self.rate_per_s if self.rate_per_s is not None else self.poisson_per_s
+
+    def ramps(self) -> Sequence[Ramp]:
+        """The profile of stages or a spike, one stretch after the other; empty for every other kind."""
+        if self.spike is not None:
+            spike, base = self.spike, self.spike.base_per_s
+            rest_s = (self.duration_s or 0.0) - spike.after_s - spike.lasting_s
+            parts = [(base, spike.after_s), (spike.peak_per_s, spike.lasting_s), (base, rest_s)]
+            return [Ramp(rate, rate, duration_s) for rate, duration_s in parts if duration_s > 0]
+        ramps: list[Ramp] = []
+        for stage in self.stages or ():
+            before = ramps[-1].to_per_s if ramps else 0.0
+            start, end = (stage.rate_per_s,) * 2 if stage.rate_per_s is not None else (before, stage.ramp_to_per_s)
+            ramps.append(Ramp(start or 0.0, end or 0.0, stage.duration_s))
+        return ramps
+
+    def _arrivals(self) -> Sequence[tuple[LoadKind, object]]:
+        return (
+            ("constant_rate", self.rate_per_s),
+            ("poisson", self.poisson_per_s),
+            ("stages", self.stages),
+            ("spike", self.spike),
+        )
+
+    @model_validator(mode="after")
+    def _one_profile(self) -> "Load":
+        given = [name.removeprefix("constant_") for name, value in self._arrivals() if value is not None]
+        if len(given) > 1:
+            raise ValueError(f"{given[0]} and {given[1]} are two profiles: a load has one")
+        if self.ramps() and self.requests is not None:
+            raise ValueError(f"{given[0]} say how many requests there are: leave `requests` out")
+        return self
+
+    @model_validator(mode="after")
+    def _whole(self) -> "Load":
+        if self.stages is not None:
+            whole_s = sum(stage.duration_s for stage in self.stages)
+            if self.duration_s not in (None, whole_s):
+                raise ValueError(f"the stages last {whole_s:g} s: leave `duration` out")
+            object.__setattr__(self, "duration_s", whole_s)
+        elif self.spike is not None:
+            ends_s = self.spike.after_s + self.spike.lasting_s
+            if (self.duration_s or 0.0) < ends_s:
+                raise ValueError(f"the spike ends after {ends_s:g} s: give the load a `duration` of that at least")
+        elif self.requests is None and self.duration_s is None:
+            object.__setattr__(self, "duration_s", DEFAULT_DURATION_S)
+        if self.mean_rate_per_s == 0:
+            raise ValueError("every stage has the rate 0: nothing would be sent")
+        if not self.open_loop and self.concurrency is None:
+            users = max(DEFAULT_CONCURRENCY, self.workers)
+            object.__setattr__(self, "concurrency", min(users, self.requests or users))
+        return self
+
+    @model_validator(mode="after")
+    def _something_for_each_worker(self) -> "Load":
+        for name, count in (("requests", self.requests), ("concurrency", self.concurrency)):
+            if count is not None and count < self.workers:
+                raise ValueError(f"{self.workers} workers cannot share {name} {count}: ask for {count} workers at most")
+        return self
