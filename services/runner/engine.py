@@ -45,7 +45,7 @@ class Recorder(Protocol):
 
     def put_mark(self, mark: WindowMark) -> None: ...
 
-    def flush(self) -> None: ...
+    def flush_stale(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,7 +331,7 @@ class Engine:
             self._recorder.put_mark(self._close_window())
         self._ticks += 1
         if self._ticks % FLUSH_TICKS == 0:
-            self._recorder.flush()
+            self._recorder.flush_stale()
         if self._watch.is_dead(now_us):
             self.stop("target_dead", self._watch.dead_detail)
         if not self._over.done():

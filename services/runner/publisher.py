@@ -62,6 +62,7 @@ class Publisher:
         self._slice: list[RequestOutcome | WindowMark] = []
         self._open = bytearray()
         self._open_records = self._open_marks = 0
+        self._filled_lately = False
         self._sealed: deque[Waiting] = deque()
         self._wake = asyncio.Event()
         self._drained = asyncio.Event()
@@ -112,6 +113,12 @@ class Publisher:
         if self._open_records:
             self._seal()
 
+    def flush_stale(self) -> None:
+        """Sends what is there, unless a batch was full since the last call: such batches go soon without being cut."""
+        if not self._filled_lately:
+            self.flush()
+        self._filled_lately = False
+
     async def run(self) -> None:
         """Delivers until `close`, or until nothing more can be delivered."""
         while True:
@@ -159,6 +166,7 @@ class Publisher:
         self._open_records += len(self._slice)
         self._slice.clear()
         if self._open_records >= BATCH_RECORDS:
+            self._filled_lately = True
             self._seal()
 
     def _seal(self) -> None:
