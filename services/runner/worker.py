@@ -190,4 +190,4 @@ def _finished(ending: Ending, publisher: Publisher) -> Finished:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    os._exit(main())  # all is written and closed; an ordinary exit dies of the thread that still reads stdin

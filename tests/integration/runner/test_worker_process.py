@@ -48,7 +48,7 @@ async def finish(worker: WorkerProcess) -> Finished:
     async with asyncio.timeout(WAIT_S):
         while not isinstance(report := await worker.next_report(), Finished):
             assert isinstance(report, Progress)
-        await worker.ended()
+        assert await worker.ended() == 0
         return report
 
 
