@@ -32,6 +32,8 @@ from services.aggregator.projecting import RunsProjector, end_event
 RUNS_GROUP = "aggregator-runs"
 CLOSING_GROUP = "aggregator-closing"
 TICK_S = 0.1
+SOON_S, SOON_TICKS = 0.02, 25
+"""Until the next look at a run that waits for nothing but the projection of `runs`; so often at most in a row."""
 DRAIN_S = 0.05
 TICKS_PER_LOOK = 4
 DIAGNOSIS_PATIENCE_S = 10.0
@@ -46,7 +48,8 @@ class AggregatorService:
 
     def __init__(self, platform: Platform, clock: Clock = time.monotonic, wall_clock: Clock = time.time) -> None:
         self._platform = platform
-        self._folder = OutcomeFolder(platform, clock=wall_clock)
+        self._closing = RunsOwner(platform, clock=clock, wall_clock=wall_clock)
+        self._folder = OutcomeFolder(platform, clock=wall_clock, on_marks=self._closing.wake)
         self._projection = RecordConsumer(
             platform,
             projection=RUNS_PROJECTION,
@@ -54,7 +57,6 @@ class AggregatorService:
             handler=RunsProjector(metrics=platform.metrics),
             group=RUNS_GROUP,
         )
-        self._closing = RunsOwner(platform, clock=clock, wall_clock=wall_clock)
         self._logger = get_logger("aggregator")
         begin_counts(platform.metrics)
 
@@ -106,7 +108,14 @@ class RunsOwner:
         self._judged_at_s: dict[str, float] = {}
         self._failures: dict[str, int] = {}
         self._ticks = 0
+        self._woken = asyncio.Event()
+        self._expecting = False
+        self._in_vain = 0
         self._logger = get_logger("aggregator")
+
+    def wake(self) -> None:
+        """There is something to close: the next tick comes at once."""
+        self._woken.set()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Ticks until `stop` is set."""
@@ -114,6 +123,8 @@ class RunsOwner:
         failures = 0
         try:
             while not stop.is_set():
+                self._woken.clear()
+                self._expecting = False
                 try:
                     await self.tick(await membership.owned())
                 except OUTAGES as error:
@@ -123,7 +134,9 @@ class RunsOwner:
                     await pause(stop, backoff_s(failures))
                 else:
                     failures = 0
-                    await pause(stop, TICK_S)
+                    self._in_vain = self._in_vain + 1 if self._expecting else 0
+                    soon = 0 < self._in_vain <= SOON_TICKS
+                    await pause(stop, SOON_S if soon else TICK_S, self._woken)
         finally:
             with contextlib.suppress(LogError):  # the claim ends by itself
                 await membership.leave()
@@ -199,4 +212,6 @@ class RunsOwner:
         end = (await self._log.ends(RUNS))[partition]
         incarnation = await self._log.incarnation()
         async with self._database.read() as conn:
-            return await load_offset(conn, RUNS_PROJECTION, RUNS, partition, incarnation) >= end
+            read = await load_offset(conn, RUNS_PROJECTION, RUNS, partition, incarnation) >= end
+        self._expecting = self._expecting or not read
+        return read
