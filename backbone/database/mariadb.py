@@ -16,6 +16,7 @@ from backbone.database.server import (
     parse_url,
     server_engine,
 )
+from backbone.database.tls import take_tls
 
 _BY_NUMBER: dict[int, Fault] = {
     **dict.fromkeys((1040, 1053, 1152, 1158, 1159, 1160, 1161, 1203, 1205, 1213, 1290, 1317, 1836), "unavailable"),
@@ -28,10 +29,11 @@ _BY_NUMBER: dict[int, Fault] = {
 
 
 class MariadbAdapter:
-    """mysql://user:password@host:port/database"""
+    """mysql://user:password@host:port/database[?sslmode=verify-full&sslrootcert=ca.pem]"""
 
     def __init__(self, url: str) -> None:
-        self._url = parse_url(url, "mysql+asyncmy").update_query_dict({"charset": "utf8mb4"})
+        parsed, self._tls = take_tls(parse_url(url, "mysql+asyncmy"))
+        self._url = parsed.update_query_dict({"charset": "utf8mb4"})
         self._faults = ServerFaults(self._url, _classify, (asyncmy.errors.Error,))
         logging.getLogger("asyncmy").setLevel(logging.ERROR)  # it repeats the server's notes as warnings
 
@@ -52,7 +54,8 @@ class MariadbAdapter:
 
     def _engine(self, connections: int, isolation: str) -> AsyncEngine:
         timeouts = {"connect_timeout": CONNECT_TIMEOUT_S, "read_timeout": STATEMENT_TIMEOUT_S}
-        return server_engine(self._url, connections, isolation, timeouts)
+        tls = {"ssl": self._tls} if self._tls else {}  # without it the driver asks for none
+        return server_engine(self._url, connections, isolation, {**timeouts, **tls})
 
 
 def _begin_snapshot(connection: sa.Connection) -> None:

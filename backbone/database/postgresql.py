@@ -14,6 +14,7 @@ from backbone.database.server import (
     parse_url,
     server_engine,
 )
+from backbone.database.tls import take_tls
 
 _BY_STATE: dict[str, Fault] = {
     "08": "unavailable",  # connection
@@ -35,15 +36,11 @@ _BY_STATE: dict[str, Fault] = {
 
 
 class PostgresqlAdapter:
-    """postgresql://user:password@host:port/database[?sslmode=require]"""
+    """postgresql://user:password@host:port/database[?sslmode=verify-full&sslrootcert=ca.pem]"""
 
     def __init__(self, url: str) -> None:
-        parsed = parse_url(url, "postgresql+asyncpg")
-        mode = parsed.query.get("sslmode")  # libpq's word for what the driver calls ssl
-        if mode is not None:
-            parsed = parsed.difference_update_query(["sslmode"]).update_query_dict({"ssl": mode})
-        self._url = parsed
-        self._faults = ServerFaults(parsed, _classify, (asyncpg.PostgresError, asyncpg.InterfaceError))
+        self._url, self._tls = take_tls(parse_url(url, "postgresql+asyncpg"))
+        self._faults = ServerFaults(self._url, _classify, (asyncpg.PostgresError, asyncpg.InterfaceError))
 
     def reader(self) -> AsyncEngine:
         engine = self._engine(READERS, "REPEATABLE READ")
@@ -65,6 +62,7 @@ class PostgresqlAdapter:
             connections,
             isolation,
             {
+                **({} if self._tls is None else {"ssl": self._tls}),
                 "timeout": CONNECT_TIMEOUT_S,
                 "command_timeout": STATEMENT_TIMEOUT_S,
                 "server_settings": {"application_name": "queryscope"},

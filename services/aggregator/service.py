@@ -1,7 +1,7 @@
 """The aggregator's shell: reads `outcomes`, `runs` and `diagnoses`, writes the projections, appends what follows.
 
-It must not decide: folding, closing, judging and giving up have modules of their own. Four loops run side by side:
-the fold of outcomes, the projection of runs, the closing of seconds, and the outbox.
+It must not decide: folding, closing, judging and giving up have modules of their own. Five loops run side by side:
+the fold of outcomes, the projection of runs, the closing of seconds, the outbox, and the count of dead letters.
 """
 
 import asyncio
@@ -25,6 +25,7 @@ from schemas.topics import DIAGNOSES, RUNS, partition_of
 from services.aggregator import store
 from services.aggregator.closer import RunCloser
 from services.aggregator.counting import begin_counts, count_open
+from services.aggregator.dead_letter_watch import DeadLetterWatch
 from services.aggregator.fold_service import OutcomeFolder
 from services.aggregator.lost_runs import RUNS_PROJECTION, LostRuns
 from services.aggregator.projecting import RunsProjector, end_event
@@ -57,12 +58,16 @@ class AggregatorService:
             handler=RunsProjector(metrics=platform.metrics),
             group=RUNS_GROUP,
         )
+        self._dead_letters = DeadLetterWatch(platform)
         self._logger = get_logger("aggregator")
         begin_counts(platform.metrics)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Works until `stop` is set, then appends what is still to be told. Raises the first error of our own."""
-        works = (self._folder.run(stop), self._projection.run(stop), self._closing.run(stop), self._drain(stop))
+        works = (
+            self._folder.run(stop), self._projection.run(stop), self._closing.run(stop), self._drain(stop),
+            self._dead_letters.run(stop),
+        )  # fmt: skip
         loops = [asyncio.create_task(work) for work in works]
         try:
             await asyncio.wait(loops, return_when=asyncio.FIRST_EXCEPTION)
