@@ -20,6 +20,7 @@ from backbone.database.outbox import Outbox
 from backbone.errors import RecordUndecodable
 from backbone.platform import Platform
 from backbone.waiting import backoff_s, pause
+from backbone.wiring import Wiring
 from schemas.base import derived_id
 from schemas.breaches import BREACH_RECORDS, BreachRecord, SlaBreached
 from schemas.codec import decode_line
@@ -44,6 +45,7 @@ class DiagnoserService:
     """One member of the group; runs are shared by partition."""
 
     name = "diagnoser"
+    wiring = Wiring(name, reads=(BREACHES, SUMMARIES, OUTCOMES), writes=(DiagnosisReady,))
 
     def __init__(self, platform: Platform) -> None:
         self._platform = platform

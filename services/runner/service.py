@@ -17,10 +17,25 @@ from backbone.log.errors import LogError, LogUnavailable
 from backbone.platform import Platform
 from backbone.runlock import RunLock
 from backbone.waiting import Drain
+from backbone.wiring import Wiring
 from schemas.codec import decode_line
-from schemas.lifecycle import RUN_RECORDS, RunRequested, WorkersWanted
+from schemas.lifecycle import (
+    RUN_RECORDS,
+    ClockProbe,
+    RunAccepted,
+    RunCancelRequested,
+    RunFailed,
+    RunFinished,
+    RunRequested,
+    RunStarted,
+    WorkerFinished,
+    WorkerReady,
+    WorkersOffered,
+    WorkersWanted,
+)
+from schemas.outcomes import RequestOutcome, WindowMark
 from schemas.scenario import Scenario
-from schemas.topics import RUNS
+from schemas.topics import BREACHES, RUNS
 from services.runner.errors import RunnerError, RunNotTaken
 from services.runner.helping import Helping
 from services.runner.here import Here, this_runner
@@ -35,6 +50,14 @@ class RunnerService:
     """
 
     name = "runner"
+    wiring = Wiring(
+        name,
+        reads=(RUNS, BREACHES),
+        writes=(
+            WorkersWanted, WorkersOffered, RunAccepted, ClockProbe, WorkerReady, RunStarted, WorkerFinished,
+            RunFinished, RunFailed, RunCancelRequested, RequestOutcome, WindowMark,
+        ),
+    )  # fmt: skip
 
     def __init__(
         self,
