@@ -21,6 +21,7 @@ from backbone.database.offsets import advance_offset, load_offset
 from backbone.errors import ConsumerStopped, RecordUndecodable
 from backbone.log.errors import LogError, LogFull, LogUnavailable, OffsetOutOfRange
 from backbone.log.port import Batch, Log, Membership
+from backbone.log.subscribing import Subscription, subscribe
 from backbone.search.errors import SearchReadOnly, SearchUnavailable
 from backbone.telemetry import MetricName, Metrics, get_logger
 from backbone.waiting import backoff_s, pause
@@ -107,6 +108,7 @@ class RecordConsumer:
         self._clock = clock
         self._logger = get_logger("consumer").bind(projection=projection)
         self._metrics = stores.metrics
+        self._subscription: Subscription  # from `run` on
         self._incarnation = ""
         self._owned: frozenset[int] = frozenset()
         self._ends: dict[str, Mapping[int, int]] = {}
@@ -118,15 +120,16 @@ class RecordConsumer:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Reads until `stop` is set. Raises ForeignIncarnation, ConsumerStopped, or what is our own error."""
-        membership = await self._log.join(self._group, self._member)
+        subscription = await subscribe(self._log, self._group, self._member, self._topics)
+        self._subscription = subscription
         self._incarnation = await self._log.incarnation()
         running: dict[int, asyncio.Task[None]] = {}
         outages = 0
         try:
             while not stop.is_set():
                 try:
-                    self._own(await membership.owned())
-                    self._ends = {topic: await self._log.ends(topic) for topic in self._topics}
+                    self._own(await subscription.owned())
+                    self._ends = {topic: await subscription.ends(topic) for topic in self._topics}
                 except OUTAGES as error:
                     outages += 1
                     self._logger.warning("reading is held up", error=str(error))
@@ -138,7 +141,7 @@ class RecordConsumer:
                     await self._pause(stop, self._poll_s)
             await asyncio.gather(*running.values())
         finally:
-            await _end(running.values(), membership)
+            await _end(running.values(), subscription)
 
     def _own(self, owned: frozenset[int]) -> None:
         """Takes over a new assignment; what was lost is forgotten, so that it is loaded anew when it comes back."""
@@ -149,7 +152,7 @@ class RecordConsumer:
     def _is_behind(self, partition: int) -> bool:
         for topic in self._topics:
             position = self._positions.get((topic, partition))
-            if position is None or position.next < self._ends[topic][partition]:
+            if position is None or position.next < self._ends[topic].get(partition, 0):
                 return True
         return False
 
@@ -163,7 +166,7 @@ class RecordConsumer:
     def _show_lag(self) -> None:
         for topic in self._topics:
             lags = [
-                self._ends[topic][partition] - position.next
+                self._ends[topic].get(partition, position.next) - position.next
                 for (of_topic, partition), position in self._positions.items()
                 if of_topic == topic
             ]
@@ -190,7 +193,7 @@ class RecordConsumer:
         self._positions[topic, partition] = position
         while not stop.is_set() and partition in self._owned:
             try:
-                batches = await self._log.read(topic, partition, position.next, READ_RECORDS)
+                batches = await self._subscription.read(topic, partition, position.next, READ_RECORDS)
             except OffsetOutOfRange as error:
                 raise ForeignIncarnation(
                     f"{self._projection} has read further than the log goes ({error}): restore the log it belongs to, "
@@ -268,6 +271,7 @@ class RecordConsumer:
             if effect is not None:
                 await effect(conn)
         position.committed = position.next
+        self._subscription.reached(topic, partition, position.next)
 
     async def _bury(self, topic: str, partition: int, line: bytes, position: _Position, error: Exception) -> None:
         """Appends the dead letter, then moves on; a crash between the two repeats it with the same id."""
