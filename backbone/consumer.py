@@ -68,7 +68,7 @@ class Handler(Protocol):
     effect is applied once. None: the record changes nothing.
     """
 
-    async def __call__(self, topic: str, line: bytes) -> Effect | None: ...
+    async def __call__(self, topic: str, line: bytes, /) -> Effect | None: ...
 
 
 @dataclass(slots=True)

@@ -7,7 +7,7 @@ all co-partitioned topics.
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
@@ -21,6 +21,15 @@ TURN_S = 1.0
 LEAVE_S = 5.0
 
 
+class Timing(TypedDict):
+    """Keyword arguments of aiokafka's consumer."""
+
+    session_timeout_ms: int
+    rebalance_timeout_ms: int
+    max_poll_interval_ms: int
+    heartbeat_interval_ms: int
+
+
 @dataclass(frozen=True, slots=True)
 class GroupSettings:
     """A group as its coordinator knows it. where: the brokers, for errors. instance: this member's, over restarts."""
@@ -31,7 +40,7 @@ class GroupSettings:
     instance: str | None
 
     @property
-    def timing(self) -> dict[str, int]:
+    def timing(self) -> Timing:
         """What a consumer is made with, so that a silent member is missed after one session."""
         return {
             "session_timeout_ms": self.session_timeout_ms,

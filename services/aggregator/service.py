@@ -20,6 +20,7 @@ from backbone.database.offsets import load_offset
 from backbone.log.errors import LogError
 from backbone.platform import Platform
 from backbone.telemetry import get_logger
+from backbone.tracing import traced
 from backbone.waiting import backoff_s, pause
 from backbone.wiring import Wiring
 from schemas.breaches import SlaBreached, SlaRecovered
@@ -63,7 +64,7 @@ class AggregatorService:
             platform,
             projection=RUNS_PROJECTION,
             topics=[RUNS, DIAGNOSES],
-            handler=RunsProjector(metrics=platform.metrics),
+            handler=traced(RunsProjector(metrics=platform.metrics), platform.tracing, self.name),
             group=RUNS_GROUP,
         )
         self._closing = RunsOwner(platform, clock=clock, wall_clock=wall_clock)

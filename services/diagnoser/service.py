@@ -19,6 +19,7 @@ from backbone.consumer import OUTAGES, Effect, RecordConsumer
 from backbone.database.outbox import Outbox
 from backbone.errors import RecordUndecodable
 from backbone.platform import Platform
+from backbone.tracing import traced
 from backbone.waiting import backoff_s, pause
 from backbone.wiring import Wiring
 from schemas.base import derived_id
@@ -51,7 +52,11 @@ class DiagnoserService:
         self._platform = platform
         self._outbox = Outbox(self.name, platform.metrics)
         self._consumer = RecordConsumer(
-            platform, projection=self.name, topics=[BREACHES, SUMMARIES], handler=self._handle, group=self.name
+            platform,
+            projection=self.name,
+            topics=[BREACHES, SUMMARIES],
+            handler=traced(self._handle, platform.tracing, self.name),
+            group=self.name,
         )
         self._logger = structlog.get_logger(self.name)
 

@@ -16,6 +16,7 @@ from backbone.errors import BackboneError, RecordUndecodable
 from backbone.log.errors import LogError, LogUnavailable
 from backbone.platform import Platform
 from backbone.runlock import RunLock
+from backbone.tracing import processing
 from backbone.waiting import Drain
 from backbone.wiring import Wiring
 from schemas.codec import decode_line
@@ -94,7 +95,8 @@ class RunnerService:
             scenario = secret_scenario or request.scenario
             run = OneRun(self._platform, self._here, request, scenario, shared=shared, patience=self._patience)
             self._current = run
-            await run.perform(lock.fd)
+            with processing(self._platform.tracing, self.name, RUNS, request):
+                await run.perform(lock.fd)
         finally:
             self._current = None
             lock.release()
