@@ -22,6 +22,7 @@ from backbone.database.offsets import advance_offset, load_offset
 from backbone.errors import ConsumerStopped, RecordUndecodable
 from backbone.log.errors import LogError, LogFull, LogUnavailable, OffsetOutOfRange
 from backbone.log.port import Batch, Log, Membership
+from backbone.log.subscribing import Subscription, subscribe
 from backbone.search.errors import SearchReadOnly, SearchUnavailable
 from backbone.telemetry import MetricName, Metrics, get_logger
 from backbone.waiting import backoff_s, pause
@@ -69,7 +70,7 @@ class Handler(Protocol):
     effect is applied once. None: the record changes nothing.
     """
 
-    async def __call__(self, topic: str, line: bytes) -> Effect | None: ...
+    async def __call__(self, topic: str, line: bytes, /) -> Effect | None: ...
 
 
 @dataclass(slots=True)
@@ -100,6 +101,7 @@ class RecordConsumer:
         self._database = stores.database
         self._projection = projection
         self._dlqs = tuple(map(dead_letter_topic, topics))
+        self._plain = tuple(topics)
         self._topics = (*topics, *self._dlqs)
         self._handler = handler
         self._group = group or projection
@@ -110,6 +112,7 @@ class RecordConsumer:
         self._clock = clock
         self._logger = get_logger("consumer").bind(projection=projection)
         self._metrics = stores.metrics
+        self._subscription: Subscription  # from `run` on
         self._incarnation = ""
         self._owned: frozenset[int] = frozenset()
         self._ends: dict[str, Mapping[int, int]] = {}
@@ -121,14 +124,15 @@ class RecordConsumer:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Reads until `stop` is set. Raises ForeignIncarnation, ConsumerStopped, or what is our own error."""
-        membership = await self._log.join(self._group, self._member)
+        subscription = await subscribe(self._log, self._group, self._member, self._plain)
+        self._subscription = subscription
         self._incarnation = await self._log.incarnation()
         running: dict[int, asyncio.Task[None]] = {}
         outages = polls = 0
         try:
             while not stop.is_set():
                 try:
-                    self._own(await membership.owned())
+                    self._own(await subscription.owned())
                     await self._look(with_dlqs=polls % POLLS_PER_DLQ_LOOK == 0)
                     polls += 1
                 except OUTAGES as error:
@@ -142,13 +146,14 @@ class RecordConsumer:
                     await self._pause(stop, self._poll_s)
             await asyncio.gather(*running.values())
         finally:
-            await _end(running.values(), membership)
+            await _end(running.values(), subscription)
 
     async def _look(self, *, with_dlqs: bool) -> None:
         """Learns where topics end. Wishes are rare and nobody waits for them: theirs are looked at now and then."""
-        for topic in self._topics:
-            if with_dlqs or topic not in self._dlqs:
-                self._ends[topic] = await self._log.ends(topic)
+        for topic in self._plain:
+            self._ends[topic] = await self._subscription.ends(topic)
+        for topic in self._dlqs if with_dlqs else ():
+            self._ends[topic] = await self._log.ends(topic)
 
     def _own(self, owned: frozenset[int]) -> None:
         """Takes over a new assignment; what was lost is forgotten, so that it is loaded anew when it comes back."""
@@ -163,7 +168,7 @@ class RecordConsumer:
     def _is_behind(self, partition: int) -> bool:
         for topic in self._topics_of(partition):
             position = self._positions.get((topic, partition))
-            if position is None or position.next < self._ends[topic][partition]:
+            if position is None or position.next < self._ends[topic].get(partition, 0):
                 return True
         return False
 
@@ -177,7 +182,7 @@ class RecordConsumer:
     def _show_lag(self) -> None:
         for topic in self._topics:
             lags = [
-                self._ends[topic][partition] - position.next
+                self._ends[topic].get(partition, position.next) - position.next
                 for (of_topic, partition), position in self._positions.items()
                 if of_topic == topic
             ]
@@ -204,7 +209,8 @@ class RecordConsumer:
         self._positions[topic, partition] = position
         while not stop.is_set() and partition in self._owned:
             try:
-                batches = await self._log.read(topic, partition, position.next, READ_RECORDS)
+                source = self._log if topic in self._dlqs else self._subscription
+                batches = await source.read(topic, partition, position.next, READ_RECORDS)
             except OffsetOutOfRange as error:
                 if topic in self._dlqs:
                     self._positions.pop((topic, partition), None)
@@ -294,6 +300,7 @@ class RecordConsumer:
             if effect is not None:
                 await effect(conn)
         position.committed = position.next
+        self._subscription.reached(topic, partition, position.next)
 
     async def _bury(self, topic: str, partition: int, line: bytes, position: _Position, error: Exception) -> None:
         """Appends the dead letter, then moves on; a crash between the two repeats it with the same id."""

@@ -18,7 +18,7 @@ from backbone.consumer import OUTAGES, Stores
 from backbone.database.errors import ForeignIncarnation, OwnershipLost
 from backbone.database.offsets import advance_offset, load_offset
 from backbone.log.errors import LogError, OffsetOutOfRange
-from backbone.log.port import Batch
+from backbone.log.port import Batch, Membership
 from backbone.telemetry import MetricName, get_logger
 from backbone.waiting import backoff_s, pause
 from schemas.codec import encode_line
@@ -214,7 +214,7 @@ class OutcomeFolder:
         try:
             while not stop.is_set():
                 try:
-                    folded = await self._round(await membership.owned(), stop)
+                    folded = await self._round(await membership.owned(), stop, membership)
                 except OUTAGES as error:
                     outages += 1
                     self._logger.warning("folding is held up", error=str(error))
@@ -227,7 +227,7 @@ class OutcomeFolder:
             with contextlib.suppress(LogError):  # the claim ends by itself
                 await membership.leave()
 
-    async def _round(self, owned: frozenset[int], stop: asyncio.Event) -> int:
+    async def _round(self, owned: frozenset[int], stop: asyncio.Event, membership: Membership) -> int:
         """One step of every owned partition that has something to read."""
         self._readers = {partition: reader for partition, reader in self._readers.items() if partition in owned}
         ends = await self._stores.log.ends(OUTCOMES)
@@ -244,6 +244,7 @@ class OutcomeFolder:
                 if position != ends[partition]:
                     lag += ends[partition] - position
                     folded += await reader.step()
+                    membership.reached(OUTCOMES, partition, await reader.position())
             except OwnershipLost as error:
                 self._logger.info("partition is somebody else's", partition=partition, detail=str(error))
         lag = max(lag - folded, 0)

@@ -20,8 +20,14 @@ from backbone.database.offsets import load_offset
 from backbone.log.errors import LogError
 from backbone.platform import Platform
 from backbone.telemetry import get_logger
+from backbone.tracing import traced
 from backbone.waiting import backoff_s, pause
-from schemas.topics import DIAGNOSES, RUNS, partition_of
+from backbone.wiring import Wiring
+from schemas.breaches import SlaBreached, SlaRecovered
+from schemas.lifecycle import RunArchived, RunJudged, RunLost, WorkerLost
+from schemas.outcomes import WorkerFence
+from schemas.summary import RunSummary
+from schemas.topics import DIAGNOSES, OUTCOMES, RUNS, partition_of
 from services.aggregator import store
 from services.aggregator.closer import RunCloser
 from services.aggregator.counting import begin_counts, count_open
@@ -46,6 +52,13 @@ class AggregatorService:
     """Outcomes to windows, verdicts and what is derived from them."""
 
     name = "aggregator"
+    wiring = Wiring(
+        name,
+        reads=(OUTCOMES, RUNS, DIAGNOSES),
+        writes=(
+            WorkerFence, WorkerLost, SlaBreached, SlaRecovered, RunJudged, RunLost, RunSummary, RunArchived,
+        ),
+    )  # fmt: skip
 
     def __init__(self, platform: Platform, clock: Clock = time.monotonic, wall_clock: Clock = time.time) -> None:
         self._platform = platform
@@ -55,7 +68,7 @@ class AggregatorService:
             platform,
             projection=RUNS_PROJECTION,
             topics=[RUNS, DIAGNOSES],
-            handler=RunsProjector(metrics=platform.metrics),
+            handler=traced(RunsProjector(metrics=platform.metrics), platform.tracing, self.name),
             group=RUNS_GROUP,
         )
         self._dead_letters = DeadLetterWatch(platform)

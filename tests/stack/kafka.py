@@ -57,6 +57,7 @@ class KafkaBroker:
         self.port, self._controller_port = free_ports(2)
         self._properties = {**PROPERTIES, **(properties or {})}
         self._listeners: dict[str, tuple[int, str]] = {}
+        self._scram_users: list[str] = []
         self._daemon: Daemon | None = None
 
     @property
@@ -79,6 +80,10 @@ class KafkaBroker:
         own = {f"listener.name.{lower}.{key}": value for key, value in properties.items() if key != "security.protocol"}
         self._properties = {**self._properties, **own}
         self._listeners[name] = (port, str(properties["security.protocol"]))
+
+    def add_scram_user(self, name: str, password: str) -> None:
+        """Before the first start: who may come in by SCRAM-SHA-512."""
+        self._scram_users.append(f"SCRAM-SHA-512=[name={name},password={password}]")
 
     def start(self) -> "KafkaBroker":
         config = self._write_config()
@@ -124,7 +129,8 @@ class KafkaBroker:
 
     def _format(self, config: Path) -> None:
         cluster = "q" + base64.urlsafe_b64encode(uuid.uuid4().bytes).decode()[1:22]
-        command = self._command("kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(config))
+        users = [word for user in self._scram_users for word in ("--add-scram", user)]
+        command = self._command("kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(config), *users)
         done = subprocess.run(command, capture_output=True, text=True, timeout=FORMAT_S, check=False)
         if done.returncode:
             raise NotStarted(done.stdout + done.stderr)
