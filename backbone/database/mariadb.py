@@ -1,16 +1,15 @@
 """Owns how MariaDB and MySQL are connected to, how transactions begin, what errors mean. It must not know tables."""
 
 import logging
+import math
 from contextlib import AbstractContextManager
 
 import asyncmy.errors
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from backbone.database.adapters import READERS, WRITERS
+from backbone.database.adapters import IDLE_ANSWERS, READERS, WRITERS
 from backbone.database.server import (
-    CONNECT_TIMEOUT_S,
-    STATEMENT_TIMEOUT_S,
     Fault,
     ServerFaults,
     parse_url,
@@ -30,7 +29,8 @@ _BY_NUMBER: dict[int, Fault] = {
 class MariadbAdapter:
     """mysql://user:password@host:port/database"""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, answer_s: float) -> None:
+        self._answer_s = answer_s
         self._url = parse_url(url, "mysql+asyncmy").update_query_dict({"charset": "utf8mb4"})
         self._faults = ServerFaults(self._url, _classify, (asyncmy.errors.Error,))
         logging.getLogger("asyncmy").setLevel(logging.ERROR)  # it repeats the server's notes as warnings
@@ -51,7 +51,10 @@ class MariadbAdapter:
         return self._faults.translated_connecting()
 
     def _engine(self, connections: int, isolation: str) -> AsyncEngine:
-        timeouts = {"connect_timeout": CONNECT_TIMEOUT_S, "read_timeout": STATEMENT_TIMEOUT_S}
+        # It knows no limit for idle transactions alone; a connection that it closed between two is replaced silently.
+        idle_s = math.ceil(self._answer_s * IDLE_ANSWERS)
+        idle = {"init_command": f"SET SESSION wait_timeout = {idle_s}"}
+        timeouts = {"connect_timeout": self._answer_s, "read_timeout": self._answer_s, **idle}
         return server_engine(self._url, connections, isolation, timeouts)
 
 
