@@ -24,7 +24,10 @@ from random import Random
 from typing import Any
 
 from schemas.scenario import Load
+from tests.chaos.clocks import ClockSite, step_clocks
 from tests.chaos.embedded import EmbeddedSite
+from tests.chaos.network import NetworkSite, cut, silence
+from tests.chaos.outages import broker_down, database_stopped
 from tests.chaos.servers import ServersSite
 from tests.chaos.sites import Site
 
@@ -34,6 +37,8 @@ Disturb = Callable[[Any, Random], Awaitable[None]]
 SITES: Mapping[str, Callable[[Path], AbstractAsyncContextManager[Site]]] = {
     "servers": ServersSite,
     "embedded": EmbeddedSite,
+    "network": NetworkSite,
+    "clocks": ClockSite,
 }
 """By name: makes a site in an empty folder."""
 
@@ -45,15 +50,22 @@ CUT_OFF = frozenset({"lost", "failed"})
 USUAL_LOAD = Load(requests=12_000, concurrency=16)
 """A closed loop: what is asked of a busy machine takes longer, but it is made and counts."""
 
+LONG_LOAD = Load(rate_per_s=200, duration_s=90)
+"""An open loop: it asks as much of a target whose log is away as of any other."""
+
 
 @dataclass(frozen=True)
 class Kind:
-    """One row. verdicts: those that are right; invalid, lost and failed have to come with their reason all the same."""
+    """One row. verdicts: those that are right; invalid, lost and failed have to come with their reason all the same.
+
+    latest: until which share of the load the disturbance may begin; above 1 is after it.
+    """
 
     disturb: Disturb
     verdicts: frozenset[str] = MEASURED
     site: str = "servers"
     load: Load = USUAL_LOAD
+    latest: float = 1.15
 
     @property
     def requests(self) -> int:
@@ -104,4 +116,13 @@ KINDS: Mapping[str, Kind] = {
     "database": Kind(kill_database),
     "search": Kind(kill_search),
     "embedded": Kind(kill_tree, verdicts=MEASURED | CUT_OFF, site="embedded"),
+    "broker-down": Kind(broker_down(), load=LONG_LOAD, latest=0.3),
+    "database-stopped": Kind(database_stopped(), load=LONG_LOAD, latest=0.3),
+    "log-cut": Kind(cut("log"), site="network", load=LONG_LOAD, latest=0.3),
+    "log-silent": Kind(silence("log"), site="network", load=LONG_LOAD, latest=0.3),
+    "database-cut": Kind(cut("database"), site="network", load=LONG_LOAD, latest=0.3),
+    "database-silent": Kind(silence("database"), site="network", load=LONG_LOAD, latest=0.3),
+    "search-cut": Kind(cut("search"), site="network", load=LONG_LOAD, latest=0.3),
+    "all-silent": Kind(silence("log", "database", "search"), site="network", load=LONG_LOAD, latest=0.3),
+    "clocks": Kind(step_clocks(), site="clocks", load=LONG_LOAD, latest=0.3),
 }

@@ -30,7 +30,6 @@ T = TypeVar("T")
 WITHIN_S = 90.0
 POLL_S = 0.1
 STALLED_S = 3.0
-LATEST_SHARE = 1.15
 LONGEST_DELAY_S = 0.6
 """Batches come at regular instants: after them the disturbance waits for a part of the time between two."""
 
@@ -75,7 +74,7 @@ async def play(site: Site, name: str, kind: Kind, number: int, seed: int) -> Rou
     async with open_platform(site.settings) as platform:
         before = _Before(await platform.log.ends(RUNS), await platform.log.ends(OUTCOMES))
         await site.ask(load)
-        wanted = int(kind.requests * min(dice.uniform(0, LATEST_SHARE), 1.0))
+        wanted = int(kind.requests * min(dice.uniform(0, kind.latest), 1.0))
         round_.hit_at = await _until_logged(site, platform, before, wanted)
         await asyncio.sleep(dice.uniform(0, LONGEST_DELAY_S))
         await kind.disturb(site, dice)

@@ -129,6 +129,7 @@ class ServersSite:
                 stack.callback(server.close)
                 server.start()
             await stack.enter_async_context(self.target)
+            await self.stand_between(stack)
             for name in ("api", *WORKERS):
                 service = self._service(name)
                 self.services[name] = service
@@ -144,6 +145,9 @@ class ServersSite:
     @property
     def settings(self) -> Settings:
         return load_settings(**self._urls())
+
+    async def stand_between(self, stack: AsyncExitStack) -> None:
+        """For a subclass: starts what stands between the servers, which run, and the services, which do not yet."""
 
     def environment(self, service: str) -> dict[str, str]:
         """What this service is started with."""
