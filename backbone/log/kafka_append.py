@@ -138,12 +138,16 @@ def _watch_sender(producer: AIOKafkaProducer) -> None:
 def _fail_all(producer: AIOKafkaProducer, error: BaseException) -> None:
     """A batch that waits for another try is counted as being sent: when it fails, the client takes it from those."""
     accumulator = producer._message_accumulator
-    accumulator._pending_batches.update(batch for batches in accumulator._batches.values() for batch in batches)
+    pending = accumulator._pending_batches
+    pending.update(batch for batches in accumulator._batches.values() for batch in batches)
     accumulator.fail_all(error)
+    for future in [future for batch in pending for future in (batch.future, batch._drain_waiter)]:
+        if future.done() and not future.cancelled():
+            future.exception()  # whoever waited has given up: nobody else would look at it
 
 
 async def _end(producer: AIOKafkaProducer) -> None:
-    """stop() raises what its sender died of, before it has closed the connections."""
-    with contextlib.suppress(kafka.KafkaError):
+    """stop() raises whatever its tasks died of, before it has closed the connections."""
+    with contextlib.suppress(Exception):
         await producer.stop()
     await producer.client.close()
