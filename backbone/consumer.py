@@ -300,7 +300,8 @@ class RecordConsumer:
             if effect is not None:
                 await effect(conn)
         position.committed = position.next
-        self._subscription.reached(topic, partition, position.next)
+        if topic in self._plain:
+            self._subscription.reached(topic, partition, position.next)
 
     async def _bury(self, topic: str, partition: int, line: bytes, position: _Position, error: Exception) -> None:
         """Appends the dead letter, then moves on; a crash between the two repeats it with the same id."""

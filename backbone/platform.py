@@ -37,7 +37,7 @@ async def open_platform(settings: Settings) -> AsyncIterator[Platform]:
             stack.push_async_callback(asyncio.to_thread, tracing.close)
         log = await open_log(settings.log_url, settings.partitions)
         stack.push_async_callback(log.close)
-        database = await open_database(settings.database_url)
+        database = await open_database(settings.database_url, settings.database_timeout_s)
         stack.push_async_callback(database.close)
         search = await open_search(settings.search_url)
         stack.push_async_callback(search.close)

@@ -1,6 +1,6 @@
 """Owns the command line `python -m lab`, and how the process ends with its parent.
 
-Must not know how a target serves.
+Must not know how a target or a proxy serves.
 """
 
 import argparse
@@ -16,6 +16,8 @@ from collections.abc import Sequence
 
 from lab import faults
 from lab.errors import LabError
+from lab.net_faults import NET_KINDS
+from lab.proxy import ProxySettings, serve_proxy
 from lab.service import Addresses, serve
 from lab.settings import TargetSettings
 
@@ -27,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = _parser()
     options = parser.parse_args(arguments)
     try:
-        settings = _settings(options)
+        settings = _proxy_settings(options) if options.target == "proxy" else _settings(options)
     except LabError as error:
         print(f"lab: {error}", file=sys.stderr)
         return 2
@@ -43,7 +45,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m lab", description="Targets with programmable faults.")
-    http = parser.add_subparsers(dest="target", required=True).add_parser("http", help="an HTTP/1.1 target")
+    kinds = parser.add_subparsers(dest="target", required=True)
+    _add_proxy(kinds.add_parser("proxy", help="a TCP proxy whose network fails on command"))
+    http = kinds.add_parser("http", help="an HTTP/1.1 target")
     healthy = TargetSettings()
     http.add_argument("--host", default=healthy.host)
     http.add_argument("--port", type=int, default=healthy.port, help="0 (default): any free one")
@@ -66,6 +70,21 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_proxy(proxy: argparse.ArgumentParser) -> None:
+    proxy.description = (
+        "Forwards to a port of this machine. Faults are switched at the control address that it prints: "
+        f'POST /_lab/fault {{"kind": ...}}, DELETE /_lab/fault. Kinds: {", ".join(NET_KINDS)}.'
+    )
+    proxy.add_argument("--upstream-port", type=int, required=True, help="where to forward to, on 127.0.0.1")
+    proxy.add_argument("--port", type=int, default=0, help="0 (default): any free one")
+    proxy.add_argument("--control-port", type=int, default=0, help="takes commands even while the network is cut")
+    proxy.add_argument("--stdin-eof", action="store_true", help="end when stdin ends or the parent dies")
+
+
+def _proxy_settings(options: argparse.Namespace) -> ProxySettings:
+    return ProxySettings(options.upstream_port, options.port, options.control_port)
+
+
 def _settings(options: argparse.Namespace) -> TargetSettings:
     return TargetSettings(
         host=options.host,
@@ -82,7 +101,7 @@ def _settings(options: argparse.Namespace) -> TargetSettings:
     )
 
 
-def _run(settings: TargetSettings, *, stdin_eof: bool) -> None:
+def _run(settings: TargetSettings | ProxySettings, *, stdin_eof: bool) -> None:
     async def until_told_to_stop() -> None:
         loop, stop = asyncio.get_running_loop(), asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -92,7 +111,10 @@ def _run(settings: TargetSettings, *, stdin_eof: bool) -> None:
         # A collection that walks all modules would show up as a pause nobody injected.
         gc.collect()
         gc.freeze()
-        await serve(settings, _announce, stop)
+        if isinstance(settings, ProxySettings):
+            await serve_proxy(settings, _announce, stop)
+        else:
+            await serve(settings, _announce, stop)
 
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(until_told_to_stop())

@@ -1,16 +1,15 @@
 """Owns how MariaDB and MySQL are connected to, how transactions begin, what errors mean. It must not know tables."""
 
 import logging
+import math
 from contextlib import AbstractContextManager
 
 import asyncmy.errors
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from backbone.database.adapters import READERS, WRITERS
+from backbone.database.adapters import IDLE_ANSWERS, READERS, WRITERS
 from backbone.database.server import (
-    CONNECT_TIMEOUT_S,
-    STATEMENT_TIMEOUT_S,
     Fault,
     ServerFaults,
     parse_url,
@@ -31,7 +30,8 @@ _BY_NUMBER: dict[int, Fault] = {
 class MariadbAdapter:
     """mysql://user:password@host:port/database[?sslmode=verify-full&sslrootcert=ca.pem]"""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, answer_s: float) -> None:
+        self._answer_s = answer_s
         parsed, self._tls = take_tls(parse_url(url, "mysql+asyncmy"))
         self._url = parsed.update_query_dict({"charset": "utf8mb4"})
         self._faults = ServerFaults(self._url, _classify, (asyncmy.errors.Error,))
@@ -53,9 +53,12 @@ class MariadbAdapter:
         return self._faults.translated_connecting()
 
     def _engine(self, connections: int, isolation: str) -> AsyncEngine:
-        timeouts = {"connect_timeout": CONNECT_TIMEOUT_S, "read_timeout": STATEMENT_TIMEOUT_S}
+        # It knows no limit for idle transactions alone; a connection that it closed between two is replaced silently.
+        idle_s = math.ceil(self._answer_s * IDLE_ANSWERS)
+        idle = {"init_command": f"SET SESSION wait_timeout = {idle_s}"}
+        timeouts = {"connect_timeout": self._answer_s, "read_timeout": self._answer_s}
         tls = {"ssl": self._tls} if self._tls else {}  # without it the driver asks for none
-        return server_engine(self._url, connections, isolation, {**timeouts, **tls})
+        return server_engine(self._url, connections, isolation, {**timeouts, **idle, **tls})
 
 
 def _begin_snapshot(connection: sa.Connection) -> None:

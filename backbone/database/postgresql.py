@@ -5,10 +5,8 @@ from contextlib import AbstractContextManager
 import asyncpg
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from backbone.database.adapters import READERS, WRITERS
+from backbone.database.adapters import IDLE_ANSWERS, READERS, WRITERS
 from backbone.database.server import (
-    CONNECT_TIMEOUT_S,
-    STATEMENT_TIMEOUT_S,
     Fault,
     ServerFaults,
     parse_url,
@@ -38,7 +36,8 @@ _BY_STATE: dict[str, Fault] = {
 class PostgresqlAdapter:
     """postgresql://user:password@host:port/database[?sslmode=verify-full&sslrootcert=ca.pem]"""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, answer_s: float) -> None:
+        self._answer_s = answer_s
         self._url, self._tls = take_tls(parse_url(url, "postgresql+asyncpg"))
         self._faults = ServerFaults(self._url, _classify, (asyncpg.PostgresError, asyncpg.InterfaceError))
 
@@ -63,9 +62,12 @@ class PostgresqlAdapter:
             isolation,
             {
                 **({} if self._tls is None else {"ssl": self._tls}),
-                "timeout": CONNECT_TIMEOUT_S,
-                "command_timeout": STATEMENT_TIMEOUT_S,
-                "server_settings": {"application_name": "queryscope"},
+                "timeout": self._answer_s,
+                "command_timeout": self._answer_s,
+                "server_settings": {
+                    "application_name": "queryscope",
+                    "idle_in_transaction_session_timeout": str(round(self._answer_s * IDLE_ANSWERS * 1000)),
+                },
             },
         )
 

@@ -22,8 +22,6 @@ Fault = Literal["unavailable", "full", "corrupt", "misconfigured", "untrusted"]
 Classifier = Callable[[BaseException], Fault | None]
 """What an error of the driver means; None for one of our own statements"""
 
-CONNECT_TIMEOUT_S = 10
-STATEMENT_TIMEOUT_S = 60
 _MEANINGS: dict[Fault, tuple[type[DatabaseError], str]] = {
     "unavailable": (DatabaseUnavailable, "is busy or cannot be reached; try again"),
     "full": (DatabaseFull, "has no room left on its disk; free some space"),

@@ -5,12 +5,14 @@ all co-partitioned topics.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka import errors as kafka
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 
 from backbone.log.kafka_faults import translated
@@ -78,6 +80,7 @@ class KafkaMembership:
         self._turn: asyncio.Task[object] | None = None
         self._owned: frozenset[int] = frozenset()
         self._settled = asyncio.Event()
+        self._ending: set[asyncio.Task[None]] = set()
         self._logger = structlog.get_logger("log").bind(group=group.name)
 
     async def owned(self) -> frozenset[int]:
@@ -85,7 +88,11 @@ class KafkaMembership:
             first = self._consumer is None
             if first:
                 await self._join()
-            await self._show_activity()
+            try:
+                await self._show_activity()
+            except kafka.KafkaError:
+                self._begin_anew()
+                raise
             if self._consumer is not None:
                 self._progress.tell(self._consumer)
             if first:
@@ -99,6 +106,7 @@ class KafkaMembership:
         consumer, self._consumer = self._consumer, None
         self._owned = frozenset()
         self._settled.clear()
+        await asyncio.gather(*self._ending)
         if consumer is None:
             return
         if self._turn is not None:
@@ -117,6 +125,16 @@ class KafkaMembership:
         if partitions:
             self._settled.set()
         self._logger.info("partitions of this member", partitions=sorted(partitions))
+
+    def _begin_anew(self) -> None:
+        """What the client raises here ended the task that keeps the membership: the next question joins again."""
+        consumer, self._consumer = self._consumer, None
+        self._owned = frozenset()
+        self._settled.clear()
+        if consumer is not None:
+            task = asyncio.create_task(_end(consumer))
+            self._ending.add(task)
+            task.add_done_callback(self._ending.discard)
 
     async def _join(self) -> None:
         consumer = AIOKafkaConsumer(
@@ -156,3 +174,8 @@ class KafkaMembership:
             await asyncio.wait_for(self._settled.wait(), FIRST_ASSIGNMENT_S)
         except TimeoutError:
             self._logger.warning("no partition was assigned yet", waited_s=FIRST_ASSIGNMENT_S)
+
+
+async def _end(consumer: AIOKafkaConsumer) -> None:
+    with contextlib.suppress(kafka.KafkaError, TimeoutError):
+        await asyncio.wait_for(consumer.stop(), LEAVE_S)

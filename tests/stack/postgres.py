@@ -51,6 +51,10 @@ class PostgresServer:
         """postgresql://...; the server trusts the user `postgres`."""
         return f"postgresql://postgres@127.0.0.1:{self.port}/{database}"
 
+    @property
+    def pid(self) -> int:
+        return self._daemon.pid
+
     def start(self) -> "PostgresServer":
         if not (self._data / "PG_VERSION").exists():
             words = ["-D", str(self._data), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"]
