@@ -32,7 +32,9 @@ def test_the_table_counts_by_kind_and_tells_of_each_round_that_was_not_right() -
 
 
 def test_what_the_log_holds_twice_is_repeated_and_what_is_not_there_is_a_gap() -> None:
-    stored = Stored(outcomes=Counter({(0, 0): 2, (0, 3): 1, (1, 1): 1}), marks=Counter({(0, 1): 1, (1, 0): 3}))
-    assert stored.records == 8
+    stored = Stored(
+        outcomes=Counter({(0, 0): 2, (0, 3): 1, (1, 1): 1}), marks=Counter({(0, 1): 1, (1, 0): 3}), fences=1
+    )
+    assert stored.records == 9
     assert stored.repeated == 3
     assert stored.gaps == 1
