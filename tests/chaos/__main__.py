@@ -7,6 +7,7 @@ What is done stands in artifacts/chaos/rounds.ndjson: a second call goes on from
 
 import argparse
 import asyncio
+import contextlib
 import shutil
 import sys
 import tempfile
@@ -38,7 +39,8 @@ def main(words: list[str] | None = None) -> int:
     configure_logging(json=False, level="error")
     ledger = Ledger(given.folder / "rounds.ndjson")
     if not given.report:
-        asyncio.run(_play_all(ledger, list(_due(ledger, kinds, given.kills, given.seed)), given.folder))
+        with contextlib.suppress(KeyboardInterrupt):
+            asyncio.run(_play_all(ledger, list(_due(ledger, kinds, given.kills, given.seed)), given.folder))
     print(table(ledger.rounds))
     return 1 if any(each.faults for each in ledger.rounds) else 0
 
