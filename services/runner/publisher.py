@@ -75,9 +75,14 @@ class Publisher:
         self.queue_bytes = 0
 
     @property
+    def outcomes(self) -> int:
+        """Outcomes put so far."""
+        return self.next_seq - self._marks
+
+    @property
     def unacknowledged(self) -> int:
         """Outcomes that the log has not acknowledged."""
-        return self.next_seq - self._marks - self.acknowledged
+        return self.outcomes - self.acknowledged
 
     @property
     def unacknowledged_batches(self) -> bool:

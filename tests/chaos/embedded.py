@@ -13,7 +13,7 @@ from backbone.settings import Settings, load_settings
 from lab.process import LabServer
 from lab.settings import TargetSettings
 from queryscope.settling import settle
-from schemas.scenario import Load
+from schemas.load import Load
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -23,7 +23,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from schemas.scenario import Load
+from schemas.load import Load
 from tests.chaos.clocks import ClockSite, step_clocks
 from tests.chaos.embedded import EmbeddedSite
 from tests.chaos.network import NetworkSite, cut, silence

@@ -21,7 +21,7 @@ import httpx
 from backbone.settings import Settings, load_settings
 from lab.process import LabServer
 from lab.settings import TargetSettings
-from schemas.scenario import Load
+from schemas.load import Load
 from tests.chaos.sites import SiteBroken
 from tests.stack import elasticsearch
 from tests.stack.daemon import NotStarted, free_ports

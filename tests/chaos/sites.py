@@ -7,7 +7,7 @@ servers, each service in a process of its own) and EmbeddedSite (one process tre
 from typing import Protocol
 
 from backbone.settings import Settings
-from schemas.scenario import Load
+from schemas.load import Load
 
 
 class SiteBroken(Exception):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from schemas.scenario import Load
+from schemas.load import Load
 from tests.chaos.embedded import EmbeddedSite
 from tests.chaos.kinds import KINDS
 from tests.chaos.rounds import play
@@ -39,6 +39,7 @@ async def test_after_kills_the_command_line_tells_what_is_left_and_that_it_equal
     cli = Cli(Path(site.settings.data_dir))
     shown = cli("runs", "--json").json
     assert len(shown) == KILLS
+    assert any(run["status"] == "lost" for run in shown), "every run came to its end before it was killed"
     logged = cli("outcomes", shown[0]["run_id"])
     assert logged.code == 0, logged.err
     records = [json.loads(line) for line in logged.out.splitlines()]

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import pytest_asyncio
 
-from schemas.scenario import Load
+from schemas.load import Load
 from tests.chaos.kinds import KINDS
 from tests.chaos.rounds import play
 from tests.chaos.servers import ServersSite

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from schemas.scenario import Load
+from schemas.load import Load
 from tests.chaos.clocks import ClockSite, library, step_clocks
 from tests.chaos.kinds import Kind
 from tests.chaos.network import NetworkSite, cut, silence

@@ -43,10 +43,6 @@ class PostgresServer:
     def _data(self) -> Path:
         return self.folder / "data"
 
-    @property
-    def pid(self) -> int:
-        return self._daemon.pid
-
     def url(self, database: str = "postgres") -> str:
         """postgresql://...; the server trusts the user `postgres`."""
         return f"postgresql://postgres@127.0.0.1:{self.port}/{database}"

@@ -16,7 +16,8 @@ from backbone.tracing import head_of, is_wanted, span_of
 from lab.process import LabServer
 from lab.settings import TargetSettings
 from queryscope.sessions import RunOrder, embedded_session, follow
-from schemas.scenario import Load, Scenario
+from schemas.load import Load
+from schemas.scenario import Scenario
 from services.aggregator.verify import verify
 
 
