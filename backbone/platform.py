@@ -33,6 +33,6 @@ async def open_platform(settings: Settings) -> AsyncIterator[Platform]:
         stack.push_async_callback(log.close)
         database = await open_database(settings.database_url)
         stack.push_async_callback(database.close)
-        search = await open_search(settings.search_url)
+        search = await open_search(settings.search_url, settings.search_api_key)
         stack.push_async_callback(search.close)
         yield Platform(settings, log, database, search)
