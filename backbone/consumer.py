@@ -99,8 +99,8 @@ class RecordConsumer:
         self._log = stores.log
         self._database = stores.database
         self._projection = projection
+        self._topics = tuple(topics)
         self._dlqs = tuple(map(dead_letter_topic, topics))
-        self._topics = (*topics, *self._dlqs)
         self._handler = handler
         self._group = group or projection
         self._member = f"{projection}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
@@ -115,7 +115,7 @@ class RecordConsumer:
         self._ends: dict[str, Mapping[int, int]] = {}
         self._positions: dict[tuple[str, int], _Position] = {}
         self._dead_in_a_row = 0
-        for topic in topics:  # a counter that begins at 1 would hide its first event from rates
+        for topic in self._topics:  # a counter that begins at 1 would hide its first event from rates
             for name in COUNTERS:
                 self._metrics.add(name, 0, projection=self._projection, topic=topic)
 
@@ -129,7 +129,9 @@ class RecordConsumer:
             while not stop.is_set():
                 try:
                     self._own(await membership.owned())
-                    await self._look(with_dlqs=polls % POLLS_PER_DLQ_LOOK == 0)
+                    self._ends |= {topic: await self._log.ends(topic) for topic in self._topics}
+                    if polls % POLLS_PER_DLQ_LOOK == 0:  # wishes are rare, and nobody waits for them
+                        self._ends |= {topic: await self._log.ends(topic) for topic in self._dlqs}
                     polls += 1
                 except OUTAGES as error:
                     outages += 1
@@ -144,12 +146,6 @@ class RecordConsumer:
         finally:
             await _end(running.values(), membership)
 
-    async def _look(self, *, with_dlqs: bool) -> None:
-        """Learns where topics end. Wishes are rare and nobody waits for them: theirs are looked at now and then."""
-        for topic in self._topics:
-            if with_dlqs or topic not in self._dlqs:
-                self._ends[topic] = await self._log.ends(topic)
-
     def _own(self, owned: frozenset[int]) -> None:
         """Takes over a new assignment; what was lost is forgotten, so that it is loaded anew when it comes back."""
         if owned != self._owned:
@@ -158,7 +154,7 @@ class RecordConsumer:
 
     def _topics_of(self, partition: int) -> list[str]:
         """As a rule there is no dead letter, and then nothing to read."""
-        return [topic for topic in self._topics if topic not in self._dlqs or self._ends[topic][partition]]
+        return [*self._topics, *(topic for topic in self._dlqs if self._ends[topic][partition])]
 
     def _is_behind(self, partition: int) -> bool:
         for topic in self._topics_of(partition):
