@@ -20,8 +20,9 @@ from backbone.log.port import Log
 from backbone.settings import load_settings
 from schemas.codec import encode_line
 from schemas.lifecycle import Record, RunAccepted, RunFinished, RunRequested, RunStarted, WorkerPlacement
+from schemas.load import Load
 from schemas.outcomes import RequestOutcome, WindowMark
-from schemas.scenario import Load, Scenario
+from schemas.scenario import Scenario
 from schemas.sla import parse_sla
 from schemas.topics import RUNS, outcome_partition_of, partition_of
 from services.runner.publisher import Publisher
