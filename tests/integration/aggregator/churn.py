@@ -26,7 +26,7 @@ MOST_REPLICAS = 4
 REPEATED = 0.5
 """So many of the batches are appended once more, at once or later."""
 
-BREATH_S = 0.03
+BREATH_S = 0.05
 WHAT = scenario("p95 < 10s", "error_rate < 50%")
 
 
