@@ -26,7 +26,11 @@ MOST_REPLICAS = 4
 REPEATED = 0.5
 """So many of the batches are appended once more, at once or later."""
 
+RUNS_PER_CHANGE = 4
+"""A machine that is slow to start replicas gets no more work for it."""
+
 BREATH_S = 0.05
+JUDGED_S = 120.0
 WHAT = scenario("p95 < 10s", "error_rate < 50%")
 
 
@@ -35,6 +39,7 @@ class Storm:
     """What was done, and what came of it; `lost` and `doubled` are outcomes that the log had acknowledged."""
 
     seed: int
+    changes: int = 0
     joined: int = 0
     left: int = 0
     killed: int = 0
@@ -74,6 +79,7 @@ async def churn(settings: Settings, *, seed: int, rounds: int) -> Storm:
 async def _change(
     settings: Settings, storm: Storm, rng: random.Random, replicas: list[ReplicaProcess], stack: AsyncExitStack
 ) -> None:
+    storm.changes += 1
     for each in replicas:
         each.check()
     what = rng.choice(("join", "leave", "kill"))
@@ -108,6 +114,9 @@ async def _publish(world: World, storm: Storm, rng: random.Random, over: asyncio
     """One run after another until it is over; returns how many outcomes of each were acknowledged."""
     published: dict[str, int] = {}
     while not over.is_set():
+        if storm.runs >= RUNS_PER_CHANGE * (storm.changes + 1):
+            await pause(over, BREATH_S)
+            continue
         run_id = run_id_of(rng.getrandbits(120))
         # Its runner lives, however long the machine makes it wait.
         lock = RunLock.acquire(world.platform.settings.locks_dir, run_id)
@@ -144,12 +153,11 @@ async def _append_in_turn(world: World, storm: Storm, rng: random.Random, stream
 
 
 async def _count(world: World, storm: Storm, run_id: str, outcomes: int, replicas: list[ReplicaProcess]) -> None:
-    async def judged() -> bool:
-        for each in replicas:
-            each.check()
-        return await world.is_judged(run_id)
-
-    await eventually(judged)
+    async with asyncio.timeout(JUDGED_S):
+        while not await world.is_judged(run_id):
+            for each in replicas:
+                each.check()
+            await pause(asyncio.Event(), BREATH_S)
     result = await world.result(run_id)
     assert result is not None
     assert result.verdict is not None

@@ -10,7 +10,7 @@ from tests.integration.aggregator.churn import Storm, churn
 from tests.integration.aggregator.servers import OnServers
 
 ROUNDS = int(os.environ.get("QUERYSCOPE_CHURN", "5"))
-SEED = 36
+SEED = int(os.environ.get("QUERYSCOPE_SEED", "36"))
 
 
 def assert_exact(storm: Storm) -> None:
