@@ -71,6 +71,8 @@ class WorkerProcess:
 
     def _write(self, line: bytes) -> None:
         assert self._process.stdin is not None  # asked for when it was started
+        if self._process.stdin.is_closing():  # uvloop raises RuntimeError where a dead reader has closed the pipe
+            return
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             self._process.stdin.write(line)
 

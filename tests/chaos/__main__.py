@@ -18,12 +18,14 @@ from tests.chaos.kinds import KINDS, SITES
 from tests.chaos.ledger import Ledger, table
 from tests.chaos.rounds import Round, play
 from tests.chaos.sites import Site, SiteBroken
+from tests.stack.daemon import NotStarted
+from tests.stack.fetching import NotFetched
 
 FOLDER = Path(__file__).resolve().parents[2] / "artifacts" / "chaos"
 
 
 def main(words: list[str] | None = None) -> int:
-    """0 when every round so far was right, 1 when one was not, 2 for a kind that there is none of."""
+    """0 when every round so far was right, 1 when one was not, 2 where none could be played."""
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description="kill -9 at random instants of runs")
     parser.add_argument("--kills", type=int, default=100, help="rounds in all, shared by the kinds alike (100)")
     parser.add_argument("--seed", type=int, default=1)
@@ -38,7 +40,14 @@ def main(words: list[str] | None = None) -> int:
     configure_logging(json=False, level="error")
     ledger = Ledger(given.folder / "rounds.ndjson")
     if not given.report:
-        asyncio.run(_play_all(ledger, list(_due(ledger, kinds, given.kills, given.seed)), given.folder))
+        due = list(_due(ledger, kinds, given.kills, given.seed))
+        try:
+            asyncio.run(_play_all(ledger, due, given.folder))
+        except KeyboardInterrupt:
+            pass
+        except (SiteBroken, NotStarted, NotFetched) as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 2
     print(table(ledger.rounds))
     return 1 if any(each.faults for each in ledger.rounds) else 0
 

@@ -12,13 +12,14 @@ COLUMNS = ("kind", "kills", "events", "lost", "counted twice", "on the log twice
 
 
 class Ledger:
-    """One line of JSON a round; an interrupted line is not read."""
+    """One line of JSON a round; one that was interrupted is taken away."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self.rounds: list[Round] = []
         if path.exists():
             whole = [line for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
+            path.write_text("".join(whole))
             self.rounds = [Round(**json.loads(line)) for line in whole]
 
     def add(self, round_: Round) -> None:

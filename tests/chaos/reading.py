@@ -25,16 +25,17 @@ class _Key(msgspec.Struct):
 
 @dataclass(slots=True)
 class Stored:
-    """Outcomes and marks by (worker, seq), each with how often it is there; what follows a worker's fence apart."""
+    """Outcomes and marks by (worker, seq), each with how often it is there; fences and what follows them apart."""
 
     outcomes: Counter[tuple[int, int]] = field(default_factory=Counter)
     marks: Counter[tuple[int, int]] = field(default_factory=Counter)
+    fences: int = 0
     after_fence: int = 0
 
     @property
     def records(self) -> int:
-        """How many there are, repeated ones and those after a fence included."""
-        return (self.outcomes + self.marks).total() + self.after_fence
+        """How many there are of any type, repeated ones included."""
+        return (self.outcomes + self.marks).total() + self.fences + self.after_fence
 
     @property
     def repeated(self) -> int:
@@ -65,6 +66,7 @@ async def stored_of(log: Log, run_id: str, since: Mapping[int, int]) -> Stored:
                 continue
             if key.type == "fence":
                 fenced.add(key.worker)
+                stored.fences += 1
             elif key.worker in fenced:
                 stored.after_fence += 1
             else:

@@ -6,6 +6,7 @@ It must not know what is done to them, nor judge a run.
 import asyncio
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,14 +23,16 @@ from lab.process import LabServer
 from lab.settings import TargetSettings
 from schemas.scenario import Load
 from tests.chaos.sites import SiteBroken
+from tests.stack import elasticsearch
 from tests.stack.daemon import NotStarted, free_ports
 from tests.stack.elasticsearch import ElasticsearchNode
+from tests.stack.fetching import java_home
 from tests.stack.kafka import KafkaBroker
-from tests.stack.postgres import PostgresServer
+from tests.stack.postgres import PostgresServer, binaries
 
 ROOT = Path(__file__).resolve().parents[2]
 WORKERS = ("runner", "aggregator", "indexer", "diagnoser")
-WITHIN_S = 60.0
+WITHIN_S = 120.0  # on a machine that was ten times overbooked all was up after 60 s
 POLL_S = 0.1
 STARTS = 5
 RESTART_AFTER_S = 0.5
@@ -113,6 +116,7 @@ class ServersSite:
     """Servers and services in `folder`. A subclass may put something between them: see `environment`."""
 
     def __init__(self, folder: Path) -> None:
+        _check_tools()
         self.folder = folder
         self.broker = KafkaBroker()
         self.database = PostgresServer()
@@ -212,7 +216,7 @@ class ServersSite:
         raise SiteBroken(f"a server did not come up again: {told}")
 
     async def until(self, reached: Callable[[], bool], what: str) -> None:
-        """Waits, supervising. Raises SiteBroken after a minute."""
+        """Waits, supervising. Raises SiteBroken after two minutes."""
         end_s = time.monotonic() + WITHIN_S
         while not reached():
             if time.monotonic() > end_s:
@@ -223,3 +227,15 @@ class ServersSite:
 
 def _ready(name: str) -> bytes:
     return b"QueryScope serves" if name == "api" else f"{name} runs on".encode()
+
+
+def _check_tools() -> None:
+    """Raises SiteBroken with the command that installs what is missing."""
+    for there, remedy in (
+        (shutil.which("setpriv"), "apt-get install util-linux"),
+        (shutil.which("mvn"), "apt-get install maven"),
+        (binaries(), "apt-get install postgresql"),
+        (java_home(elasticsearch.JAVA, compiler=True), f"install a JDK of version {elasticsearch.JAVA}, set JAVA_HOME"),
+    ):
+        if there is None:
+            raise SiteBroken(f"the real servers cannot be started here: {remedy}")
