@@ -24,7 +24,7 @@ CUT_S = (2.0, 2.0)
 ROUND = 2
 """Two workers make the load while the log is silent, and while the broker is down."""
 
-SILENT_S = (3.0, 3.0)
+SILENT_S = (4.0, 4.0)
 """Longer than the time-outs of a hurried site."""
 
 
