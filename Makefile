@@ -32,7 +32,6 @@ help:
 	@echo 'make test       lint and every test'
 	@echo 'make benchmark  speed and truth, measured'
 	@echo 'make chaos      $(KILLS) kills at random instants of runs on real servers (KILLS=n SEED=n KINDS=broker,database)'
-
 	@echo 'make docs       write anew the pages and schemas that are made from the code'
 
 install: .venv/.installed-test
