@@ -9,8 +9,7 @@ import pytest
 from lab.net_faults import NetFault
 from lab.process import LabProxy
 from queryscope import exits
-from tests.e2e.harness import Cli, Target, finished
-from tests.e2e.test_kill import until_batches
+from tests.e2e.harness import Cli, Target, finished, until_batches
 from tests.stack.elasticsearch import ElasticsearchNode
 from tests.stack.postgres import PostgresServer
 
