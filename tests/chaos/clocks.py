@@ -22,6 +22,25 @@ def library() -> Path | None:
     return next(iter(Path("/usr/lib").glob("*/faketime/libfaketime.so.1")), None)
 
 
+def under(clock: Path) -> dict[str, str]:
+    """What to add to the environment of a process whose wall clock shall follow this file."""
+    found = library()
+    assert found is not None, "libfaketime is not installed: apt-get install faketime"
+    return {
+        "LD_PRELOAD": str(found),
+        "FAKETIME_TIMESTAMP_FILE": str(clock),
+        "FAKETIME_NO_CACHE": "1",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+    }
+
+
+def set_clock(clock: Path, by_s: int) -> None:
+    """by_s: against the machine's clock."""
+    beside = clock.with_suffix(".new")
+    beside.write_text(f"{by_s:+d}\n")
+    beside.replace(clock)
+
+
 class ClockSite(ServersSite):
     """`step` moves the clock of one service, for as long as it is not moved again."""
 
@@ -32,22 +51,13 @@ class ClockSite(ServersSite):
 
     def step(self, service: str, by_s: int) -> None:
         """by_s: against the machine's clock."""
-        beside = self._clock(service).with_suffix(".new")
-        beside.write_text(f"{by_s:+d}\n")
-        beside.replace(self._clock(service))
+        set_clock(self._clock(service), by_s)
 
     def environment(self, service: str) -> dict[str, str]:
         environment = super().environment(service)
         if service not in STEPPED:
             return environment
-        found = library()
-        assert found is not None, "libfaketime is not installed: apt-get install faketime"
-        return environment | {
-            "LD_PRELOAD": str(found),
-            "FAKETIME_TIMESTAMP_FILE": str(self._clock(service)),
-            "FAKETIME_NO_CACHE": "1",
-            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-        }
+        return environment | under(self._clock(service))
 
     def _clock(self, service: str) -> Path:
         return self.folder / f"{service}.clock"

@@ -19,6 +19,9 @@ import pytest
 
 from lab.process import LabServer
 
+START_S = 60.0
+"""Until a run has begun: a loaded machine takes long to start processes."""
+
 ROOT = Path(__file__).resolve().parents[2]
 BATCHES_WITHIN_S = 60.0
 
@@ -77,6 +80,24 @@ def finished(process: "subprocess.Popen[str]", timeout_s: float = 90) -> Done:
         out, err = process.communicate()
         pytest.fail(f"the command did not end in {timeout_s} s\n{out[-2000:]}\n{err[-2000:]}")
     return Done(process.returncode, out, err)
+
+
+async def until_batches(cli: Cli, wanted: int) -> None:
+    """Returns when so many batches of outcomes are durable on the embedded log."""
+    async with asyncio.timeout(START_S):
+        while await asyncio.to_thread(batches_on, cli.data_dir / "log.db") < wanted:  # noqa: ASYNC110 - another process acts
+            await asyncio.sleep(0.05)
+
+
+def batches_on(path: Path) -> int:
+    """0 while there is no such log."""
+    if not path.exists():
+        return 0
+    try:
+        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5)) as db:
+            return int(db.execute("SELECT count(*) FROM batches WHERE topic = 'outcomes'").fetchone()[0])
+    except sqlite3.OperationalError:
+        return 0
 
 
 Target = Callable[..., Awaitable[LabServer]]
