@@ -16,6 +16,8 @@ from collections.abc import Sequence
 
 from lab import faults
 from lab.errors import LabError
+from lab.llm_server import serve_llm
+from lab.llm_settings import LlmSettings
 from lab.service import Addresses, serve
 from lab.settings import TargetSettings
 
@@ -43,7 +45,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m lab", description="Targets with programmable faults.")
-    http = parser.add_subparsers(dest="target", required=True).add_parser("http", help="an HTTP/1.1 target")
+    kinds = parser.add_subparsers(dest="target", required=True)
+    _add_llm(kinds.add_parser("llm", help="an OpenAI-compatible streaming target"))
+    _add_http(kinds.add_parser("http", help="an HTTP/1.1 target"))
+    return parser
+
+
+def _add_llm(llm: argparse.ArgumentParser) -> None:
+    plain = LlmSettings()
+    llm.add_argument("--host", default=plain.host)
+    llm.add_argument("--port", type=int, default=plain.port, help="0 (default): any free one")
+    llm.add_argument("--ttft-ms", type=float, default=plain.ttft_ms, help="from the request to the first token")
+    llm.add_argument("--gap-ms", type=float, default=plain.gap_ms, help="from one token to the next")
+    llm.add_argument("--tokens", type=int, default=plain.tokens, help="of an answer; 0 (default): its max_tokens")
+    llm.add_argument("--reasoning-tokens", type=int, default=plain.reasoning_tokens, help="the first so many of them")
+    llm.add_argument("--cached-tokens", type=int, default=plain.cached_tokens, help="of the prompt, in the usage")
+    llm.add_argument("--stdin-eof", action="store_true", help="end when stdin ends or the parent dies")
+
+
+def _add_http(http: argparse.ArgumentParser) -> None:
     healthy = TargetSettings()
     http.add_argument("--host", default=healthy.host)
     http.add_argument("--port", type=int, default=healthy.port, help="0 (default): any free one")
@@ -63,10 +83,11 @@ def _parser() -> argparse.ArgumentParser:
         help=f"start_s counts from the first request; kinds: {', '.join(faults.KINDS)}",
     )
     http.add_argument("--stdin-eof", action="store_true", help="end when stdin ends or the parent dies")
-    return parser
 
 
-def _settings(options: argparse.Namespace) -> TargetSettings:
+def _settings(options: argparse.Namespace) -> TargetSettings | LlmSettings:
+    if options.target == LlmSettings.target:
+        return LlmSettings(**{name: getattr(options, name) for name in LlmSettings.__slots__})
     return TargetSettings(
         host=options.host,
         port=options.port,
@@ -82,7 +103,7 @@ def _settings(options: argparse.Namespace) -> TargetSettings:
     )
 
 
-def _run(settings: TargetSettings, *, stdin_eof: bool) -> None:
+def _run(settings: TargetSettings | LlmSettings, *, stdin_eof: bool) -> None:
     async def until_told_to_stop() -> None:
         loop, stop = asyncio.get_running_loop(), asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -92,7 +113,10 @@ def _run(settings: TargetSettings, *, stdin_eof: bool) -> None:
         # A collection that walks all modules would show up as a pause nobody injected.
         gc.collect()
         gc.freeze()
-        await serve(settings, _announce, stop)
+        if isinstance(settings, LlmSettings):
+            await serve_llm(settings, lambda url: _announce(Addresses(url, url)), stop)
+        else:
+            await serve(settings, _announce, stop)
 
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(until_told_to_stop())

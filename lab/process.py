@@ -16,6 +16,7 @@ import httpx
 
 from lab.errors import FaultError, TargetError
 from lab.faults import Fault
+from lab.llm_settings import LlmSettings
 from lab.settings import TargetSettings
 
 _START_S = 15.0
@@ -26,13 +27,13 @@ RelativeTo = Literal["now", "next_request"]
 
 
 class LabServer:
-    """An HTTP target in a process of its own that ends with this one.
+    """A target in a process of its own that ends with this one. One for language models takes no faults.
 
     Start it from a thread that lives as long as the target is needed: on Linux the target ends with that thread.
     """
 
-    def __init__(self, settings: TargetSettings | None = None) -> None:
-        self.settings = settings or TargetSettings()
+    def __init__(self, settings: TargetSettings | LlmSettings | None = None) -> None:
+        self.settings: TargetSettings | LlmSettings = settings or TargetSettings()
         self.url = ""
         self.control_url = ""
         self.pid = 0
@@ -56,7 +57,7 @@ class LabServer:
         # A file, since a full pipe would stop the target and nobody reads it while all is well.
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  it lives until stop()
         pipe = asyncio.subprocess.PIPE
-        command = [sys.executable, "-m", "lab", "http", "--stdin-eof", *self.settings.arguments()]
+        command = [sys.executable, "-m", "lab", self.settings.target, "--stdin-eof", *self.settings.arguments()]
         self._process = await asyncio.create_subprocess_exec(
             *command, stdin=pipe, stdout=pipe, stderr=self._errors, env=_environment()
         )
