@@ -252,6 +252,7 @@ class Engine:
                 head.ratelimit_remaining,
                 slot.in_flight,
                 self._loop_lag_us,
+                None if slot.request.llm is None else connection.llm_outcome(t0_ns),
             )
         )
         self._freed(slot, status, error, finished_us)
@@ -279,6 +280,7 @@ class Engine:
                 remote=phases.remote,
                 in_flight=slot.in_flight,
                 loop_lag=self._loop_lag_us,
+                llm=None if slot.request.llm is None else slot.request.llm.begin().outcome(self.t0_ns),
             )
         )
         self._freed(slot, 0, error, finished_us)
