@@ -6,7 +6,7 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-NAMES = ("conservation", "engine", "log_backends", "start_up")
+NAMES = ("conservation", "engine", "llm", "log_backends", "start_up")
 
 
 def main(names: list[str]) -> int:
