@@ -25,6 +25,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "worker": ("queryscope.commands.worker:worker", "Run one service alone in this process."),
     "mcp": ("queryscope.commands.mcp:mcp", "Serve agents over MCP."),
     "lab": ("queryscope.commands.lab:lab", "Start a target with programmable faults."),
+    "init": ("queryscope.commands.init:init", "Make a scenario from a curl command, a HAR or an OpenAPI document."),
     "validate": ("queryscope.commands.validate:validate", "Check a scenario file."),
     "doctor": ("queryscope.commands.doctor:doctor", "Check the settings and every component."),
     "db": ("queryscope.commands.db:db", "Manage the database schema."),

@@ -3,22 +3,26 @@
 import asyncio
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import click
 from pydantic import ValidationError
 
 from backbone.settings import Settings
+from backbone.views import RunEvent
 from queryscope import exits
 from queryscope.commands.common import command_settings, stdout_console
 from queryscope.errors import ConfigurationError, FrontDoorError, OurFailure, as_front_door_error, first_line
 from queryscope.llm_options import llm_step
+from queryscope.render.seconds_csv import seconds_csv
 from queryscope.scenarios import is_file_argument, read_scenario
 from queryscope.sessions import RunOrder, Session, embedded_session, follow
 from schemas.results import RunResult
 from schemas.scenario import Scenario
 
 LOAD_OPTIONS = ("requests", "concurrency", "rate", "duration", "workers")
+Watcher = Callable[[RunEvent], None]
 SCENARIO_OVERRIDES = ("labels", "name", "slas", "insecure", "workers")
 
 
@@ -47,9 +51,20 @@ SCENARIO_OVERRIDES = ("labels", "name", "slas", "insecure", "workers")
 @click.option("--max-tokens", type=click.IntRange(min=1), help="With --llm: limit of an answer (128).")
 @click.option("--no-stream", is_flag=True, help="With --llm: ask for whole answers instead of streams.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+@click.option(
+    "--csv", "csv_file", type=click.Path(path_type=Path), metavar="FILE", help="A row for each second, as it closes."
+)
 @click.option("--quiet", is_flag=True, help="No progress on stderr.")
 @click.option("--no-diagnose", is_flag=True, help="Do not wait for the diagnosis.")
-def run(target: str, as_json: bool, quiet: bool, no_diagnose: bool, baseline: str | None, **options: object) -> int:
+def run(
+    target: str,
+    as_json: bool,
+    quiet: bool,
+    no_diagnose: bool,
+    baseline: str | None,
+    csv_file: Path | None,
+    **options: object,
+) -> int:
     """Load TARGET (a URL, a scenario file or - for standard input) and judge it.
 
     Without any load option: 10 connections for 10 s. Exit codes: 0 pass, 99 SLA breached, 98 invalid, 97 the target
@@ -60,7 +75,9 @@ def run(target: str, as_json: bool, quiet: bool, no_diagnose: bool, baseline: st
     assert isinstance(allow, tuple)
     scenario = scenario_from(target, options)
     order = RunOrder(scenario, baseline_run_id=baseline, allow_targets=allow)
-    result = run_to_end(settings, order, quiet=quiet, as_json=as_json, until_diagnosed=not no_diagnose)
+    with seconds_csv(csv_file) as rows:
+        watcher = rows.on_event if rows is not None else unwatched
+        result = run_to_end(settings, order, watcher, quiet=quiet or as_json, until_diagnosed=not no_diagnose)
     print_outcome(result, as_json=as_json)
     return exits.of_result(result)
 
@@ -153,7 +170,13 @@ def _text(value: object, what: str) -> str | None:
         raise ConfigurationError(f"the {what} file {str(value)[1:]} cannot be read: {first_line(error)}") from None
 
 
-def run_to_end(settings: Settings, order: RunOrder, *, quiet: bool, as_json: bool, until_diagnosed: bool) -> RunResult:
+def unwatched(_: RunEvent) -> None:
+    """Nobody else wants a run's events."""
+
+
+def run_to_end(
+    settings: Settings, order: RunOrder, watcher: Watcher, *, quiet: bool, until_diagnosed: bool
+) -> RunResult:
     """Runs on the server where there is one, else in this process tree. Raises FrontDoorError."""
     import uvloop
 
@@ -166,9 +189,9 @@ def run_to_end(settings: Settings, order: RunOrder, *, quiet: bool, as_json: boo
             from queryscope.remote import server_session
 
             async with server_session(server) as remote:
-                return await run_in(remote, order, quiet=quiet or as_json, until_diagnosed=until_diagnosed)
+                return await run_in(remote, order, watcher, quiet=quiet, until_diagnosed=until_diagnosed)
         async with embedded_session(settings) as session:
-            return await run_in(session, order, quiet=quiet or as_json, until_diagnosed=until_diagnosed)
+            return await run_in(session, order, watcher, quiet=quiet, until_diagnosed=until_diagnosed)
 
     try:
         return uvloop.run(main())
@@ -182,7 +205,13 @@ def run_to_end(settings: Settings, order: RunOrder, *, quiet: bool, as_json: boo
 
 
 async def run_in(
-    session: Session, order: RunOrder, *, quiet: bool, until_diagnosed: bool, label: str | None = None
+    session: Session,
+    order: RunOrder,
+    watcher: Watcher = unwatched,
+    *,
+    quiet: bool,
+    until_diagnosed: bool,
+    label: str | None = None,
 ) -> RunResult:
     """One run from its request to its result, with live progress and Ctrl-C: once graceful, twice immediate."""
     from rich.console import Console
@@ -204,7 +233,12 @@ async def run_in(
         loop.add_signal_handler(number, interrupted)
     try:
         with LiveProgress(Console(file=sys.stderr, highlight=False), label or order.scenario.name, quiet=quiet) as live:
-            return await follow(session, run_id, live.on_event, until_diagnosed=until_diagnosed)
+
+            def on_event(event: RunEvent) -> None:
+                live.on_event(event)
+                watcher(event)
+
+            return await follow(session, run_id, on_event, until_diagnosed=until_diagnosed)
     except asyncio.CancelledError:
         raise click.Abort from None
     except Exception as error:

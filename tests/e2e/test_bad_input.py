@@ -43,6 +43,7 @@ def test_a_port_that_speaks_no_http_is_a_failed_run(cli: Cli, mumbling_port: int
         (["run", "http://127.0.0.1/", "-n", "0"], 2, "0 is not in the range"),
         (["run", "http://127.0.0.1/", "--baseline", "0" * 32], 104, "baseline"),
         (["run", "missing.yaml"], 104, "cannot be read"),
+        (["run", "http://127.0.0.1/", "--csv", "/no/such/folder/file"], 104, "cannot be written"),
         (["runn"], 2, "did you mean 'run'?"),
         (["show", "0" * 32], 1, "no run"),
         (["replay", "0" * 32], 1, "no run"),

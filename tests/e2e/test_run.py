@@ -1,8 +1,10 @@
 """One run from the terminal: what it says must be what is on the log."""
 
 import asyncio
+import csv
 import json
 import math
+from pathlib import Path
 
 import pytest
 
@@ -19,15 +21,18 @@ def exact_quantile(values: list[int], q: float) -> float:
 
 
 async def test_every_request_is_an_event_and_the_percentiles_are_those_of_the_logged_outcomes(
-    cli: Cli, target: Target
+    cli: Cli, target: Target, tmp_path: Path
 ) -> None:
     server = await target(base_ms=2.0)
-    done = await asyncio.to_thread(cli, "run", server.url, "-n", "8000", "-c", "16", "--json")
+    seconds = tmp_path / "seconds.csv"
+    done = await asyncio.to_thread(cli, "run", server.url, "-n", "8000", "-c", "16", "--json", "--csv", str(seconds))
     assert done.code == 0, done.err
     run = done.json
     assert run["verdict"] == "pass"
     assert run["metrics"]["requests"] == 8000
     assert run["events"] == {"published": 8000, "aggregated": 8000, "lost": 0, "unacknowledged": 0}
+    with seconds.open(newline="") as file:
+        assert sum(int(row["requests"]) for row in csv.DictReader(file)) == 8000
     logged = await asyncio.to_thread(cli, "outcomes", run["run_id"])
     records = [json.loads(line) for line in logged.out.splitlines()]
     outcomes = [each for each in records if each["type"] == "outcome"]
