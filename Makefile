@@ -2,8 +2,10 @@
 PYTHON ?= python3
 # "required": a test whose tool is missing fails instead of being skipped
 STACK ?= $(QUERYSCOPE_STACK)
-# how many kills `make chaos` survives
-KILLS ?= 20
+# `make chaos`: how many rounds, of which kinds, from which seed; it resumes what was interrupted
+KILLS ?= 100
+SEED ?= 1
+KINDS ?=
 
 # Most of the long tests wait: two processes share the files among them.
 PARALLEL ?= -n 2 --dist loadfile
@@ -29,7 +31,7 @@ help:
 	@echo 'make check      lint and the quick tests (unit, contract)'
 	@echo 'make test       lint and every test'
 	@echo 'make benchmark  speed and truth, measured'
-	@echo 'make chaos      kill -9 at $(KILLS) random instants of a run (KILLS=n)'
+	@echo 'make chaos      $(KILLS) kills at random instants of runs on real servers (KILLS=n SEED=n KINDS=broker,database)'
 
 install: .venv/.installed-test
 
@@ -53,7 +55,7 @@ benchmark: .venv/.installed-test
 	$(BIN)/python -m benchmarks
 
 chaos: .venv/.installed-test
-	QUERYSCOPE_KILLS=$(KILLS) $(BIN)/pytest tests/e2e/test_kill.py --timeout=1800
+	$(BIN)/python -m tests.chaos --kills $(KILLS) --seed $(SEED) $(if $(KINDS),--kinds $(KINDS))
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -1,7 +1,8 @@
 """Owns how a projection reads low-rate topics: record by record, exactly once, dead-lettering what cannot be processed.
 
 It must not know what the records mean, nor which log or database it stands on. Each owned partition has a task of its
-own, so that a slow handler delays its own partition only and never the renewal of the group claim.
+own, so that a slow handler delays its own partition only and never the renewal of the group claim. Beside its topics it
+reads their dead-letter topics, for wishes that one of its own dead letters be processed after all.
 """
 
 import asyncio
@@ -21,11 +22,12 @@ from backbone.database.offsets import advance_offset, load_offset
 from backbone.errors import ConsumerStopped, RecordUndecodable
 from backbone.log.errors import LogError, LogFull, LogUnavailable, OffsetOutOfRange
 from backbone.log.port import Batch, Log, Membership
+from backbone.log.subscribing import Subscription, subscribe
 from backbone.search.errors import SearchReadOnly, SearchUnavailable
 from backbone.telemetry import MetricName, Metrics, get_logger
 from backbone.waiting import backoff_s, pause
 from schemas.codec import encode_line
-from schemas.dead_letters import dead_letter
+from schemas.dead_letters import DeadLetter, dead_letter, original_line, redriven
 from schemas.topics import dead_letter_topic
 
 __all__ = ["ConsumerStopped", "Effect", "Handler", "RecordConsumer", "RecordUndecodable", "Stores"]
@@ -34,6 +36,7 @@ POLL_S = 0.08
 READ_RECORDS = 500
 TRIES = 5
 DEAD_LETTER_LIMIT = 100
+POLLS_PER_DLQ_LOOK = 25
 COUNTERS: tuple[MetricName, ...] = (
     "queryscope_consumer_records_total",
     "queryscope_consumer_dead_letters_total",
@@ -67,7 +70,7 @@ class Handler(Protocol):
     effect is applied once. None: the record changes nothing.
     """
 
-    async def __call__(self, topic: str, line: bytes) -> Effect | None: ...
+    async def __call__(self, topic: str, line: bytes, /) -> Effect | None: ...
 
 
 @dataclass(slots=True)
@@ -97,7 +100,9 @@ class RecordConsumer:
         self._log = stores.log
         self._database = stores.database
         self._projection = projection
-        self._topics = tuple(topics)
+        self._dlqs = tuple(map(dead_letter_topic, topics))
+        self._plain = tuple(topics)
+        self._topics = (*topics, *self._dlqs)
         self._handler = handler
         self._group = group or projection
         self._member = f"{projection}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
@@ -107,26 +112,29 @@ class RecordConsumer:
         self._clock = clock
         self._logger = get_logger("consumer").bind(projection=projection)
         self._metrics = stores.metrics
+        self._subscription: Subscription  # from `run` on
         self._incarnation = ""
         self._owned: frozenset[int] = frozenset()
         self._ends: dict[str, Mapping[int, int]] = {}
         self._positions: dict[tuple[str, int], _Position] = {}
         self._dead_in_a_row = 0
-        for topic in self._topics:  # a counter that begins at 1 would hide its first event from rates
+        for topic in topics:  # a counter that begins at 1 would hide its first event from rates
             for name in COUNTERS:
                 self._metrics.add(name, 0, projection=self._projection, topic=topic)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Reads until `stop` is set. Raises ForeignIncarnation, ConsumerStopped, or what is our own error."""
-        membership = await self._log.join(self._group, self._member)
+        subscription = await subscribe(self._log, self._group, self._member, self._plain)
+        self._subscription = subscription
         self._incarnation = await self._log.incarnation()
         running: dict[int, asyncio.Task[None]] = {}
-        outages = 0
+        outages = polls = 0
         try:
             while not stop.is_set():
                 try:
-                    self._own(await membership.owned())
-                    self._ends = {topic: await self._log.ends(topic) for topic in self._topics}
+                    self._own(await subscription.owned())
+                    await self._look(with_dlqs=polls % POLLS_PER_DLQ_LOOK == 0)
+                    polls += 1
                 except OUTAGES as error:
                     outages += 1
                     self._logger.warning("reading is held up", error=str(error))
@@ -138,7 +146,14 @@ class RecordConsumer:
                     await self._pause(stop, self._poll_s)
             await asyncio.gather(*running.values())
         finally:
-            await _end(running.values(), membership)
+            await _end(running.values(), subscription)
+
+    async def _look(self, *, with_dlqs: bool) -> None:
+        """Learns where topics end. Wishes are rare and nobody waits for them: theirs are looked at now and then."""
+        for topic in self._plain:
+            self._ends[topic] = await self._subscription.ends(topic)
+        for topic in self._dlqs if with_dlqs else ():
+            self._ends[topic] = await self._log.ends(topic)
 
     def _own(self, owned: frozenset[int]) -> None:
         """Takes over a new assignment; what was lost is forgotten, so that it is loaded anew when it comes back."""
@@ -146,10 +161,14 @@ class RecordConsumer:
             self._owned = owned
             self._positions = {key: position for key, position in self._positions.items() if key[1] in owned}
 
+    def _topics_of(self, partition: int) -> list[str]:
+        """As a rule there is no dead letter, and then nothing to read."""
+        return [topic for topic in self._topics if topic not in self._dlqs or self._ends[topic][partition]]
+
     def _is_behind(self, partition: int) -> bool:
-        for topic in self._topics:
+        for topic in self._topics_of(partition):
             position = self._positions.get((topic, partition))
-            if position is None or position.next < self._ends[topic][partition]:
+            if position is None or position.next < self._ends[topic].get(partition, 0):
                 return True
         return False
 
@@ -163,7 +182,7 @@ class RecordConsumer:
     def _show_lag(self) -> None:
         for topic in self._topics:
             lags = [
-                self._ends[topic][partition] - position.next
+                self._ends[topic].get(partition, position.next) - position.next
                 for (of_topic, partition), position in self._positions.items()
                 if of_topic == topic
             ]
@@ -174,7 +193,7 @@ class RecordConsumer:
 
     async def _catch_up(self, partition: int, stop: asyncio.Event) -> None:
         """Handles what the known ends show of one partition, topic after topic."""
-        for topic in self._topics:
+        for topic in self._topics_of(partition):
             try:
                 await self._read_topic(topic, partition, stop)
             except OwnershipLost as error:
@@ -190,8 +209,12 @@ class RecordConsumer:
         self._positions[topic, partition] = position
         while not stop.is_set() and partition in self._owned:
             try:
-                batches = await self._log.read(topic, partition, position.next, READ_RECORDS)
+                source = self._log if topic in self._dlqs else self._subscription
+                batches = await source.read(topic, partition, position.next, READ_RECORDS)
             except OffsetOutOfRange as error:
+                if topic in self._dlqs:
+                    self._positions.pop((topic, partition), None)
+                    return
                 raise ForeignIncarnation(
                     f"{self._projection} has read further than the log goes ({error}): restore the log it belongs to, "
                     "or move the database file away and it is rebuilt from this log"
@@ -205,6 +228,9 @@ class RecordConsumer:
     async def _load(self, topic: str, partition: int) -> _Position:
         async with self._database.read() as conn:
             offset = await load_offset(conn, self._projection, topic, partition, self._incarnation)
+        if topic in self._dlqs:  # people empty these topics, and make them anew
+            first, end = (await self._log.beginnings(topic))[partition], (await self._log.ends(topic))[partition]
+            return _Position(offset, offset if first <= offset <= end else first)
         return _Position(offset, offset)
 
     async def _handle_batches(
@@ -225,7 +251,7 @@ class RecordConsumer:
         tries = outages = 0
         while not stop.is_set():
             try:
-                effect = await self._handler(topic, line)
+                effect = await self._process(topic, line)
                 await self._advance(topic, partition, position, effect)
             except OUTAGES as error:
                 outages += 1
@@ -248,6 +274,12 @@ class RecordConsumer:
                 return True
         return False
 
+    async def _process(self, topic: str, line: bytes) -> Effect | None:
+        if topic not in self._dlqs:
+            return await self._handler(topic, line)
+        letter = redriven(line, self._projection)
+        return None if letter is None else await self._handler(letter.topic, original_line(letter))
+
     async def _advance(self, topic: str, partition: int, position: _Position, effect: Effect | None) -> None:
         position.next += 1
         if effect is None:
@@ -268,26 +300,38 @@ class RecordConsumer:
             if effect is not None:
                 await effect(conn)
         position.committed = position.next
+        if topic in self._plain:
+            self._subscription.reached(topic, partition, position.next)
 
     async def _bury(self, topic: str, partition: int, line: bytes, position: _Position, error: Exception) -> None:
         """Appends the dead letter, then moves on; a crash between the two repeats it with the same id."""
         words = f"{type(error).__name__}: {error}"
-        self._logger.error(
-            "record is dead-lettered", topic=topic, partition=partition, offset=position.next, error=words
+        wish = redriven(line, self._projection) if topic in self._dlqs else None
+        at_us = int(self._clock() * 1_000_000)
+        letter = (
+            wish.model_copy(update={"error": words, "at": at_us})
+            if wish is not None
+            else dead_letter(self._projection, topic, partition, position.next, line, words, at_us)
         )
-        letter = dead_letter(
-            self._projection, topic, partition, position.next, line, words, int(self._clock() * 1_000_000)
-        )
-        await self._log.append(dead_letter_topic(topic), partition, encode_line(letter), 1)
+        await self._append_letter(letter)
         position.next += 1
         await self._commit(topic, partition, position, None)
-        self._count("queryscope_consumer_dead_letters_total", topic)
+        self._count("queryscope_consumer_dead_letters_total", letter.topic)
+        if wish is not None:
+            return  # who asks for it can wait: it says nothing about the records that come by themselves
         self._dead_in_a_row += 1
         if self._dead_in_a_row >= self._dead_letter_limit:
             raise ConsumerStopped(
                 f"{self._projection} stopped: {self._dead_in_a_row} records in a row could not be processed, "
                 f"the last because of {words}; mend the cause and start it again"
             )
+
+    async def _append_letter(self, letter: DeadLetter) -> None:
+        self._logger.error(
+            "record is dead-lettered",
+            topic=letter.topic, partition=letter.partition, offset=letter.offset, error=letter.error,
+        )  # fmt: skip
+        await self._log.append(dead_letter_topic(letter.topic), letter.partition, encode_line(letter), 1)
 
 
 async def _end(running: Collection[asyncio.Task[None]], membership: Membership) -> None:

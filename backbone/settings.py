@@ -62,6 +62,7 @@ class Settings(BaseSettings):
     log_url: str = ""
     database_url: str = ""
     search_url: str = ""
+    database_timeout_s: float = Field(default=10.0, gt=0, le=600)
     url: str | None = None
     targets: Annotated[list[str], NoDecode] = Field(default_factory=list)
     origins: Annotated[list[str], NoDecode] = Field(default_factory=list)

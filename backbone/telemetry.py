@@ -17,8 +17,11 @@ MetricName = Literal[
     # Flat while the lag grows: the reader is held up; its log lines name what it waits for.
     "queryscope_consumer_records_total",
     # Counter, records, by projection and topic: records that could not be processed and lie in <topic>.dlq.
-    # Any: read the dead letter's error, mend its cause, send the record again.
+    # Any: read the dead letter's error with `queryscope dlq show`, mend its cause, then `queryscope dlq redrive`.
     "queryscope_consumer_dead_letters_total",
+    # Gauge, records, by topic: dead letters that were neither re-driven nor dismissed; every aggregator tells them all.
+    # Above zero for a day: a cause was mended and its records were forgotten; see `queryscope dlq list`.
+    "queryscope_dead_letters_waiting",
     # Counter, tries, by projection and topic: tries of a record that failed and were repeated.
     # Growing: the handler fails or a store is away; its log lines name the error.
     "queryscope_consumer_retries_total",

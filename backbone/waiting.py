@@ -9,18 +9,17 @@ FIRST_S = 0.1
 LONGEST_S = 5.0
 
 
-async def pause(stop: asyncio.Event, seconds: float) -> None:
-    """Returns after `seconds`, or at once when `stop` is set."""
-    if stop.is_set():
+async def pause(stop: asyncio.Event, seconds: float, woken: asyncio.Event | None = None) -> None:
+    """Returns after `seconds`, or at once when `stop` or `woken` is set."""
+    events = [stop] if woken is None else [stop, woken]
+    if any(event.is_set() for event in events):
         return
-    loop = asyncio.get_running_loop()
-    waiter = asyncio.ensure_future(stop.wait())
-    timer = loop.call_later(seconds, waiter.cancel)
+    waiters = [asyncio.ensure_future(event.wait()) for event in events]
     try:
-        await asyncio.wait([waiter])
+        await asyncio.wait(waiters, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        timer.cancel()
-        waiter.cancel()
+        for waiter in waiters:
+            waiter.cancel()
 
 
 def backoff_s(failures: int) -> float:

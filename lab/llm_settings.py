@@ -4,7 +4,6 @@ Must not know how the target serves: a parent process that only starts targets i
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from lab.errors import LabError
 
@@ -16,8 +15,6 @@ class LlmSettings:
     tokens: how many an answer has, where the request's max_tokens allows them (0: as many as that allows); the first
     reasoning_tokens of them are reasoning. cached_tokens: so many of the prompt's the usage calls cached.
     """
-
-    target: ClassVar[str] = "llm"
 
     host: str = "127.0.0.1"
     port: int = 0

@@ -1,6 +1,6 @@
-"""Owns a target as a child process: start, command, stop. Every wait is bounded.
+"""Owns a target or a proxy as a child process: start, command, stop. Every wait is bounded.
 
-Must not know how the target serves, and imports none of it.
+Must not know how they serve, and imports none of it.
 """
 
 import asyncio
@@ -8,6 +8,7 @@ import json
 import os
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Literal, Self, cast
@@ -17,6 +18,7 @@ import httpx
 from lab.errors import FaultError, TargetError
 from lab.faults import Fault
 from lab.llm_settings import LlmSettings
+from lab.net_faults import NetFault
 from lab.settings import TargetSettings
 
 _START_S = 15.0
@@ -26,14 +28,14 @@ _STOP_S = 5.0
 RelativeTo = Literal["now", "next_request"]
 
 
-class LabServer:
-    """A target in a process of its own that ends with this one. One for language models takes no faults.
+class LabProcess:
+    """One of the lab's servers in a process of its own that ends with this one.
 
-    Start it from a thread that lives as long as the target is needed: on Linux the target ends with that thread.
+    Start it from a thread that lives as long as it is needed: on Linux it ends with that thread.
     """
 
-    def __init__(self, settings: TargetSettings | LlmSettings | None = None) -> None:
-        self.settings: TargetSettings | LlmSettings = settings or TargetSettings()
+    def __init__(self, arguments: Sequence[str]) -> None:
+        self._arguments = list(arguments)
         self.url = ""
         self.control_url = ""
         self.pid = 0
@@ -57,7 +59,7 @@ class LabServer:
         # A file, since a full pipe would stop the target and nobody reads it while all is well.
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  it lives until stop()
         pipe = asyncio.subprocess.PIPE
-        command = [sys.executable, "-m", "lab", self.settings.target, "--stdin-eof", *self.settings.arguments()]
+        command = [sys.executable, "-m", "lab", *self._arguments, "--stdin-eof"]
         self._process = await asyncio.create_subprocess_exec(
             *command, stdin=pipe, stdout=pipe, stderr=self._errors, env=_environment()
         )
@@ -75,22 +77,9 @@ class LabServer:
         self._client = httpx.AsyncClient(base_url=self.control_url, timeout=_COMMAND_S, trust_env=False)
         return self.url
 
-    async def inject(self, fault: Fault, relative_to: RelativeTo = "now") -> dict[str, object]:
-        """Arm a fault; its start_s counts from now or from the next request. Returns the plan."""
-        plan = await self._command("POST", "fault", {**fault.as_dict(), "relative_to": relative_to})
-        return cast(dict[str, object], plan)
-
     async def clear(self) -> None:
         """End all faults."""
         await self._command("DELETE", "fault")
-
-    async def begin(self) -> None:
-        """Make now the zero of the record and play the faults given at launch from their start."""
-        await self._command("POST", "begin")
-
-    async def record(self) -> list[dict[str, object]]:
-        """What was injected so far."""
-        return cast(list[dict[str, object]], await self._command("GET", "record"))
 
     async def health(self) -> dict[str, object]:
         return cast(dict[str, object], await self._command("GET", "health"))
@@ -132,6 +121,50 @@ class LabServer:
         self._errors.seek(0)
         lines = self._errors.read().decode(errors="replace").strip().splitlines()
         return lines[-1].removeprefix("lab: ") if lines else ""
+
+
+class LabServer(LabProcess):
+    """An HTTP target."""
+
+    def __init__(self, settings: TargetSettings | None = None) -> None:
+        self.settings = settings or TargetSettings()
+        super().__init__(["http", *self.settings.arguments()])
+
+    async def inject(self, fault: Fault, relative_to: RelativeTo = "now") -> dict[str, object]:
+        """Arm a fault; its start_s counts from now or from the next request. Returns the plan."""
+        plan = await self._command("POST", "fault", {**fault.as_dict(), "relative_to": relative_to})
+        return cast(dict[str, object], plan)
+
+    async def begin(self) -> None:
+        """Make now the zero of the record and play the faults given at launch from their start."""
+        await self._command("POST", "begin")
+
+    async def record(self) -> list[dict[str, object]]:
+        """What was injected so far."""
+        return cast(list[dict[str, object]], await self._command("GET", "record"))
+
+
+class LabLlm(LabProcess):
+    """An OpenAI-compatible target; it takes no faults."""
+
+    def __init__(self, settings: LlmSettings | None = None) -> None:
+        self.settings = settings or LlmSettings()
+        super().__init__(["llm", *self.settings.arguments()])
+
+
+class LabProxy(LabProcess):
+    """A TCP proxy to a port of this machine, whose network fails on command."""
+
+    def __init__(self, upstream_port: int, port: int = 0) -> None:
+        super().__init__(["proxy", f"--upstream-port={upstream_port}", f"--port={port}"])
+
+    @property
+    def port(self) -> int:
+        return int(self.url.rpartition(":")[2])
+
+    async def inject(self, fault: NetFault) -> None:
+        """Arm a fault; it takes the place of one of its kind."""
+        await self._command("POST", "fault", fault.as_dict())
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:

@@ -4,7 +4,6 @@ Must not know how the target serves: a parent process that only starts targets i
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from lab.errors import LabError
 from lab.faults import Fault
@@ -15,8 +14,6 @@ MAX_BODY_BYTES = 16 * 1024 * 1024
 @dataclass(frozen=True, slots=True)
 class TargetSettings:
     """`base_ms` is the mean healthy service time (0: answers at once), `jitter` the sigma of its logarithm."""
-
-    target: ClassVar[str] = "http"
 
     host: str = "127.0.0.1"
     port: int = 0

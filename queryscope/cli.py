@@ -20,6 +20,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "export": ("queryscope.commands.portable:export", "Write every event of a run to one file."),
     "import": ("queryscope.commands.portable:import_", "Append the events of an exported run to this log."),
     "prune": ("queryscope.commands.prune:prune", "Remove the raw outcomes of old runs; results stay."),
+    "dlq": ("queryscope.commands.dlq:dlq", "List, re-drive or dismiss records that could not be processed."),
     "search": ("queryscope.commands.search:search", "Find runs by words."),
     "serve": ("queryscope.commands.serve:serve", "Serve the API and the page, with all services."),
     "worker": ("queryscope.commands.worker:worker", "Run one service alone in this process."),

@@ -7,6 +7,7 @@ from typing import Any, Protocol, TypeVar
 
 from backbone.platform import Platform
 from backbone.waiting import Drain
+from backbone.wiring import Installed, Wiring
 
 STANDING = ("runner", "aggregator", "indexer", "diagnoser")
 """Services that a server runs beside its API."""
@@ -46,6 +47,41 @@ def make_service(name: str, platform: Platform, drain: Drain | None = None) -> S
 
             return RunnerService(platform, drain=drain)
     raise ValueError(f"no service '{name}'")
+
+
+def wiring_of(name: str) -> Wiring:
+    """What a service reads and writes; imports it only now."""
+    match name:
+        case "aggregator":
+            from services.aggregator.service import AggregatorService
+
+            return AggregatorService.wiring
+        case "api":
+            from services.api.service import ApiService
+
+            return ApiService.wiring
+        case "diagnoser":
+            from services.diagnoser.service import DiagnoserService
+
+            return DiagnoserService.wiring
+        case "indexer":
+            from services.indexer.service import IndexerService
+
+            return IndexerService.wiring
+        case "runner":
+            from services.runner.service import RunnerService
+
+            return RunnerService.wiring
+    raise ValueError(f"no service '{name}'")
+
+
+def installed(here: Sequence[str]) -> Installed:
+    """All services of an installation, of which those named run in this process."""
+    names = ("api", *STANDING)
+    return Installed(
+        tuple(wiring_of(name) for name in names if name in here),
+        tuple(wiring_of(name) for name in names if name not in here),
+    )
 
 
 class ServiceGroup:

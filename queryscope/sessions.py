@@ -3,13 +3,14 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import uuid_utils
 
 from backbone import views
+from backbone.database.errors import DatabaseUnavailable
 from backbone.guard import TargetPolicy, check_target
 from backbone.platform import Platform, open_platform
 from backbone.settings import Settings
@@ -128,8 +129,10 @@ class EmbeddedSession:
 
     async def _next_events(self, run_id: str, seq: int) -> list[views.RunEvent]:
         while True:
-            async with self._platform.database.read() as conn:
-                found = await views.events_after(conn, run_id, seq)
+            found: Sequence[views.RunEvent] = ()
+            with contextlib.suppress(DatabaseUnavailable):  # the run goes on without it, and is told of later
+                async with self._platform.database.read() as conn:
+                    found = await views.events_after(conn, run_id, seq)
             if found:
                 return list(found)
             task = self._runs.get(run_id)

@@ -1,11 +1,13 @@
 #!/bin/sh
-# Puts into build/tools what the tests of compose.yaml and deploy/ ask for, each of one version:
+# Puts into build/tools what the tests of compose.yaml, deploy/ and /asyncapi.json ask for, each of one version:
 #     sh tools/install_deploy_tools.sh
-# Needs go (the Compose schema; kustomize where there is no kubectl), python3, and on Debian apt-get (promtool).
+# Needs go (the Compose schema; kustomize where there is no kubectl), npm (AsyncAPI's schema), python3, and on Debian
+# apt-get (promtool).
 # What cannot be had here is named on stderr and left out; the tests that need it are then skipped, or fail in CI.
 set -eu
 
 COMPOSE_GO=v2.9.0
+ASYNCAPI_SPECS=6.11.1
 KUSTOMIZE=v5.7.1
 KUBERNETES_VALIDATE=1.37.0
 
@@ -25,6 +27,17 @@ if [ ! -e "$tools/compose-spec-$COMPOSE_GO.json" ]; then
   else
     missing "the Compose schema (go mod download failed)"
   fi
+fi
+
+if [ ! -e "$tools/asyncapi-3.0.0-$ASYNCAPI_SPECS.json" ]; then
+  packed=$(mktemp -d)
+  if (cd "$packed" && npm pack --silent "@asyncapi/specs@$ASYNCAPI_SPECS" >/dev/null 2>&1); then
+    tar -xzf "$packed"/*.tgz -O 'package/schemas/3.0.0-without-$id.json' >"$tools/asyncapi-3.0.0-$ASYNCAPI_SPECS.json"
+    ln -sf "asyncapi-3.0.0-$ASYNCAPI_SPECS.json" "$tools/asyncapi-3.0.0.json"
+  else
+    missing "the AsyncAPI schema (npm pack failed)"
+  fi
+  rm -rf "$packed"
 fi
 
 if ! command -v kubectl >/dev/null && [ ! -x "$tools/bin/kustomize" ]; then

@@ -31,7 +31,8 @@ def main() -> int:
 
 def requirements(plain: list[str], extras: dict[str, list[str]]) -> list[str]:
     """What the project asks for, plain and with every extra; its own build is not needed to resolve that."""
-    return [*plain, *(requirement for extra in extras.values() for requirement in extra)]
+    everything = [*plain, *(requirement for extra in extras.values() for requirement in extra)]
+    return [requirement for requirement in everything if not requirement.startswith("queryscope[")]
 
 
 def constraints(resolved: list[tuple[str, str]]) -> list[str]:

@@ -14,6 +14,12 @@ READERS = 8
 WRITERS = 4
 """Connections of one process to a server; SQLite has one writer."""
 POOL_WAIT_S = 30.0
+ANSWER_S = 10.0
+"""A server that lets a connection or a statement of ours wait longer has gone without saying so."""
+IDLE_ANSWERS = 3
+"""So many times as long a transaction of ours may stand still, so that who is gone holds no lock for long."""
+MIGRATION_S = 60.0
+"""Migrating waits for others that migrate."""
 
 
 class Adapter(Protocol):
@@ -42,8 +48,10 @@ async def connected(adapter: Adapter, engine: AsyncEngine) -> AsyncIterator[Asyn
             yield connection
 
 
-def adapter_of(url: str) -> Adapter:
-    """Raises DatabaseMisconfigured where there is no adapter, or its driver is not installed."""
+def adapter_of(url: str, answer_s: float = ANSWER_S) -> Adapter:
+    """answer_s: how long a server may take to answer.
+
+    Raises DatabaseMisconfigured where there is no adapter, or its driver is not installed."""
     scheme = urlsplit(url).scheme
     try:
         if scheme == "sqlite":
@@ -53,11 +61,11 @@ def adapter_of(url: str) -> Adapter:
         if scheme == "postgresql":
             from backbone.database.postgresql import PostgresqlAdapter
 
-            return PostgresqlAdapter(url)
+            return PostgresqlAdapter(url, answer_s)
         if scheme in ("mysql", "mariadb"):
             from backbone.database.mariadb import MariadbAdapter
 
-            return MariadbAdapter(url)
+            return MariadbAdapter(url, answer_s)
     except ImportError as error:
         extra = "postgres" if scheme == "postgresql" else "mysql"
         raise DatabaseMisconfigured(

@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from backbone.database.adapters import Adapter, adapter_of, connected
+from backbone.database.adapters import ANSWER_S, Adapter, adapter_of, connected
 from backbone.database.migrate import upgrade
 
 
@@ -42,7 +42,10 @@ class Database:
             yield connection
 
 
-async def open_database(url: str) -> Database:
-    """Opens the database that `url` names, creating or migrating it first. Raises DatabaseError with one line."""
+async def open_database(url: str, answer_s: float = ANSWER_S) -> Database:
+    """Opens the database that `url` names, creating or migrating it first. Raises DatabaseError with one line.
+
+    answer_s: a server that lets a statement wait longer is given up; SQLite has its own patience.
+    """
     await upgrade(url)
-    return Database(adapter_of(url))
+    return Database(adapter_of(url, answer_s))

@@ -1,21 +1,21 @@
 """Owns how MariaDB and MySQL are connected to, how transactions begin, what errors mean. It must not know tables."""
 
 import logging
+import math
 from contextlib import AbstractContextManager
 
 import asyncmy.errors
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from backbone.database.adapters import READERS, WRITERS
+from backbone.database.adapters import IDLE_ANSWERS, READERS, WRITERS
 from backbone.database.server import (
-    CONNECT_TIMEOUT_S,
-    STATEMENT_TIMEOUT_S,
     Fault,
     ServerFaults,
     parse_url,
     server_engine,
 )
+from backbone.database.tls import take_tls
 
 _BY_NUMBER: dict[int, Fault] = {
     **dict.fromkeys((1040, 1053, 1152, 1158, 1159, 1160, 1161, 1203, 1205, 1213, 1290, 1317, 1836), "unavailable"),
@@ -28,10 +28,12 @@ _BY_NUMBER: dict[int, Fault] = {
 
 
 class MariadbAdapter:
-    """mysql://user:password@host:port/database"""
+    """mysql://user:password@host:port/database[?sslmode=verify-full&sslrootcert=ca.pem]"""
 
-    def __init__(self, url: str) -> None:
-        self._url = parse_url(url, "mysql+asyncmy").update_query_dict({"charset": "utf8mb4"})
+    def __init__(self, url: str, answer_s: float) -> None:
+        self._answer_s = answer_s
+        parsed, self._tls = take_tls(parse_url(url, "mysql+asyncmy"))
+        self._url = parsed.update_query_dict({"charset": "utf8mb4"})
         self._faults = ServerFaults(self._url, _classify, (asyncmy.errors.Error,))
         logging.getLogger("asyncmy").setLevel(logging.ERROR)  # it repeats the server's notes as warnings
 
@@ -51,8 +53,12 @@ class MariadbAdapter:
         return self._faults.translated_connecting()
 
     def _engine(self, connections: int, isolation: str) -> AsyncEngine:
-        timeouts = {"connect_timeout": CONNECT_TIMEOUT_S, "read_timeout": STATEMENT_TIMEOUT_S}
-        return server_engine(self._url, connections, isolation, timeouts)
+        # It knows no limit for idle transactions alone; a connection that it closed between two is replaced silently.
+        idle_s = math.ceil(self._answer_s * IDLE_ANSWERS)
+        idle = {"init_command": f"SET SESSION wait_timeout = {idle_s}"}
+        timeouts = {"connect_timeout": self._answer_s, "read_timeout": self._answer_s}
+        tls = {"ssl": self._tls} if self._tls else {}  # without it the driver asks for none
+        return server_engine(self._url, connections, isolation, {**timeouts, **idle, **tls})
 
 
 def _begin_snapshot(connection: sa.Connection) -> None:

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import sqlalchemy as sa
 
-from backbone.database.adapters import adapter_of
+from backbone.database.adapters import MIGRATION_S, adapter_of
 from backbone.database.errors import DatabaseMisconfigured
 from backbone.database.faults import translated, translated_files
 from backbone.database.migrate_server import ServerSchema
@@ -25,7 +25,7 @@ BUSY_TIMEOUT_S = 10.0
 async def upgrade(url: str, revision: str = "head") -> None:
     """Creates or migrates the database that `url` names. Raises DatabaseError with one line."""
     if not _is_file(url):
-        return await ServerSchema(adapter_of(url), shown_url(url)).upgrade(revision)
+        return await ServerSchema(adapter_of(url, MIGRATION_S), shown_url(url)).upgrade(revision)
     path = sqlite_path(url)
     with translated_files(path), translated(path):
         await asyncio.to_thread(upgrade_file, path, revision)
@@ -34,7 +34,7 @@ async def upgrade(url: str, revision: str = "head") -> None:
 async def downgrade(url: str, revision: str) -> None:
     """Takes the database back to an older revision ("base": no tables), and the data of newer ones away."""
     if not _is_file(url):
-        return await ServerSchema(adapter_of(url), shown_url(url)).downgrade(revision)
+        return await ServerSchema(adapter_of(url, MIGRATION_S), shown_url(url)).downgrade(revision)
     path = sqlite_path(url)
     with translated_files(path), translated(path):
         await asyncio.to_thread(downgrade_file, path, revision)
@@ -43,7 +43,7 @@ async def downgrade(url: str, revision: str) -> None:
 async def revision_of(url: str) -> str | None:
     """The database's revision; None where it has no schema yet."""
     if not _is_file(url):
-        return await ServerSchema(adapter_of(url), shown_url(url)).revision()
+        return await ServerSchema(adapter_of(url, MIGRATION_S), shown_url(url)).revision()
     path = sqlite_path(url)
     with translated_files(path), translated(path):
         return await asyncio.to_thread(current_revision, path)

@@ -5,15 +5,14 @@ from contextlib import AbstractContextManager
 import asyncpg
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from backbone.database.adapters import READERS, WRITERS
+from backbone.database.adapters import IDLE_ANSWERS, READERS, WRITERS
 from backbone.database.server import (
-    CONNECT_TIMEOUT_S,
-    STATEMENT_TIMEOUT_S,
     Fault,
     ServerFaults,
     parse_url,
     server_engine,
 )
+from backbone.database.tls import take_tls
 
 _BY_STATE: dict[str, Fault] = {
     "08": "unavailable",  # connection
@@ -35,15 +34,12 @@ _BY_STATE: dict[str, Fault] = {
 
 
 class PostgresqlAdapter:
-    """postgresql://user:password@host:port/database[?sslmode=require]"""
+    """postgresql://user:password@host:port/database[?sslmode=verify-full&sslrootcert=ca.pem]"""
 
-    def __init__(self, url: str) -> None:
-        parsed = parse_url(url, "postgresql+asyncpg")
-        mode = parsed.query.get("sslmode")  # libpq's word for what the driver calls ssl
-        if mode is not None:
-            parsed = parsed.difference_update_query(["sslmode"]).update_query_dict({"ssl": mode})
-        self._url = parsed
-        self._faults = ServerFaults(parsed, _classify, (asyncpg.PostgresError, asyncpg.InterfaceError))
+    def __init__(self, url: str, answer_s: float) -> None:
+        self._answer_s = answer_s
+        self._url, self._tls = take_tls(parse_url(url, "postgresql+asyncpg"))
+        self._faults = ServerFaults(self._url, _classify, (asyncpg.PostgresError, asyncpg.InterfaceError))
 
     def reader(self) -> AsyncEngine:
         engine = self._engine(READERS, "REPEATABLE READ")
@@ -65,9 +61,13 @@ class PostgresqlAdapter:
             connections,
             isolation,
             {
-                "timeout": CONNECT_TIMEOUT_S,
-                "command_timeout": STATEMENT_TIMEOUT_S,
-                "server_settings": {"application_name": "queryscope"},
+                **({} if self._tls is None else {"ssl": self._tls}),
+                "timeout": self._answer_s,
+                "command_timeout": self._answer_s,
+                "server_settings": {
+                    "application_name": "queryscope",
+                    "idle_in_transaction_session_timeout": str(round(self._answer_s * IDLE_ANSWERS * 1000)),
+                },
             },
         )
 

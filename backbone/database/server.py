@@ -16,18 +16,18 @@ from backbone.database.errors import (
     DatabaseMisconfigured,
     DatabaseUnavailable,
 )
+from backbone.database.tls import is_untrusted
 
-Fault = Literal["unavailable", "full", "corrupt", "misconfigured"]
+Fault = Literal["unavailable", "full", "corrupt", "misconfigured", "untrusted"]
 Classifier = Callable[[BaseException], Fault | None]
 """What an error of the driver means; None for one of our own statements"""
 
-CONNECT_TIMEOUT_S = 10
-STATEMENT_TIMEOUT_S = 60
 _MEANINGS: dict[Fault, tuple[type[DatabaseError], str]] = {
     "unavailable": (DatabaseUnavailable, "is busy or cannot be reached; try again"),
     "full": (DatabaseFull, "has no room left on its disk; free some space"),
     "corrupt": (DatabaseCorrupt, "says that its data is damaged; restore it or rebuild it from the log"),
     "misconfigured": (DatabaseMisconfigured, "refuses us; check user, password, database and rights in the URL"),
+    "untrusted": (DatabaseMisconfigured, "cannot be trusted; name its authority's file in the URL: ?sslrootcert="),
 }
 
 
@@ -47,7 +47,7 @@ class ServerFaults:
         except self._errors as error:
             cause = error.orig or error if isinstance(error, sa.exc.DBAPIError) else error
             lost = isinstance(error, sa.exc.DBAPIError) and error.connection_invalidated
-            fault = self._classify(cause) or ("unavailable" if lost else None)
+            fault = "untrusted" if is_untrusted(error) else self._classify(cause) or ("unavailable" if lost else None)
             if fault is None:
                 raise
             raise self._meaning(fault, cause) from error
@@ -60,7 +60,7 @@ class ServerFaults:
         try:
             yield
         except OSError as error:
-            raise self._meaning("unavailable", error) from error
+            raise self._meaning("untrusted" if is_untrusted(error) else "unavailable", error) from error
 
     def _meaning(self, fault: Fault, error: BaseException) -> DatabaseError:
         kind, advice = _MEANINGS[fault]

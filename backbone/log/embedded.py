@@ -145,6 +145,9 @@ class _EmbeddedMembership:
             self._renewed_ns = now_ns
         return self._owned
 
+    def reached(self, topic: str, partition: int, offset: int) -> None:
+        """No tool of this log shows it."""
+
     async def leave(self) -> None:
         self._owned, self._renewed_ns = frozenset(), None
         await self._log.claims.call(lambda db: sqlite_leases.leave(db, self._group, self._member))

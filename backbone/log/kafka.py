@@ -18,13 +18,15 @@ from aiokafka.structs import TopicPartition
 from backbone.log.errors import LogError, LogUnavailable, OffsetOutOfRange
 from backbone.log.kafka_append import KafkaAppender, Record
 from backbone.log.kafka_faults import patiently, translated
-from backbone.log.kafka_group import KafkaMembership
+from backbone.log.kafka_group import GroupSettings, KafkaMembership
+from backbone.log.kafka_mended import mend_connections
 from backbone.log.kafka_read import KafkaReader
 from backbone.log.kafka_settings import KafkaSettings, addresses_of, connection, load_kafka_settings
 from backbone.log.kafka_topics import KafkaTopics
 from backbone.log.port import Batch, Membership
+from backbone.log.subscribing import Subscription
 from schemas.summary import summary_key
-from schemas.topics import RUNS, SUMMARIES
+from schemas.topics import OUTCOMES, RUNS, SUMMARIES
 
 
 class KafkaLog:
@@ -44,7 +46,7 @@ class KafkaLog:
         self._where = ",".join(connecting["bootstrap_servers"])
         self._reader = KafkaReader(client)
         self._appender = KafkaAppender(connecting)
-        self._memberships: list[KafkaMembership] = []
+        self._memberships: list[Membership] = []
         self._closed = False
 
     @property
@@ -93,16 +95,30 @@ class KafkaLog:
                 await admin.close()
 
     async def join(self, group: str, member: str) -> Membership:
-        membership = KafkaMembership(
-            {**self._connection, "client_id": member},
-            where=self._where,
-            group=f"{self._settings.topic_prefix}{group}",
-            topic=self._topics.name(RUNS),
-            session_timeout_ms=self._settings.session_timeout_ms,
-            instance=f"{self._settings.instance}.{group}" if self._settings.instance else None,
-        )
+        names: dict[str, str] = {topic: self._topics.name(topic) for topic in (RUNS, OUTCOMES)}
+        membership = KafkaMembership({**self._connection, "client_id": member}, names, self._group(group))
         self._memberships.append(membership)
         return membership
+
+    async def subscribe(self, group: str, member: str, topics: Sequence[str]) -> Subscription:
+        from backbone.log.kafka_shell import KafkaShell  # FastStream takes a while, and load workers need none
+
+        for topic in topics:
+            async with self._asking(topic):
+                pass
+        names = {topic: self._topics.name(topic) for topic in topics}
+        shell = KafkaShell(self, {**self._connection, "client_id": member}, names, self._group(group))
+        self._memberships.append(shell)
+        return shell
+
+    def _group(self, group: str) -> GroupSettings:
+        settings = self._settings
+        return GroupSettings(
+            name=f"{settings.topic_prefix}{group}",
+            where=self._where,
+            session_timeout_ms=settings.session_timeout_ms,
+            instance=f"{settings.instance}.{group}" if settings.instance else None,
+        )
 
     async def close(self) -> None:
         if not self._closed:
@@ -138,6 +154,7 @@ async def open_kafka_log(url: str, partitions: int, settings: KafkaSettings | No
     connecting = connection(addresses_of(url), settings)
     # aiokafka logs what it then raises; who wants to see it configures a handler.
     logging.getLogger("aiokafka").addHandler(logging.NullHandler())
+    mend_connections()
     client = AIOKafkaClient(**connecting)
     topics = KafkaTopics(client, settings)
     try:

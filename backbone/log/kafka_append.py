@@ -5,6 +5,7 @@ producer is then thrown away with all that it still holds, and the next append s
 """
 
 import asyncio
+import contextlib
 import time
 from collections import defaultdict
 from collections.abc import Sequence
@@ -97,6 +98,7 @@ class KafkaAppender:
                 except BaseException:
                     await producer.stop()
                     raise
+                _watch_sender(producer)
                 self._producer = producer
             return self._producer
 
@@ -105,8 +107,8 @@ class KafkaAppender:
             self._producer = None
             # Its sequence numbers count a batch that was not stored, so the broker would refuse what follows. There is
             # no public way to make it forget: its own stop() waits for the broker, for ever.
-            producer._message_accumulator.fail_all(kafka.KafkaConnectionError("given up"))
-            task = asyncio.create_task(producer.stop())
+            _fail_all(producer, kafka.KafkaConnectionError("given up"))
+            task = asyncio.create_task(_end(producer))
             self._ending.add(task)
             task.add_done_callback(self._ending.discard)
 
@@ -115,3 +117,37 @@ class KafkaAppender:
         if self._producer is not None:
             await self._abandon(self._producer)
         await asyncio.gather(*self._ending, return_exceptions=True)
+
+
+def _watch_sender(producer: AIOKafkaProducer) -> None:
+    """When the task that sends dies, what waits for it fails at once.
+
+    The client's own callback does that too, but then raises where there are no transactions, in the event loop's hands.
+    """
+    sender = producer._sender
+    task = sender.sender_task
+    task.remove_done_callback(sender._fail_all)
+
+    def died(task: "asyncio.Task[None]") -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _fail_all(producer, error)
+
+    task.add_done_callback(died)
+
+
+def _fail_all(producer: AIOKafkaProducer, error: BaseException) -> None:
+    """A batch that waits for another try is counted as being sent: when it fails, the client takes it from those."""
+    accumulator = producer._message_accumulator
+    pending = accumulator._pending_batches
+    pending.update(batch for batches in accumulator._batches.values() for batch in batches)
+    accumulator.fail_all(error)
+    for future in [future for batch in pending for future in (batch.future, batch._drain_waiter)]:
+        if future.done() and not future.cancelled():
+            future.exception()  # whoever waited has given up: nobody else would look at it
+
+
+async def _end(producer: AIOKafkaProducer) -> None:
+    """stop() raises whatever its tasks died of, before it has closed the connections."""
+    with contextlib.suppress(Exception):
+        await producer.stop()
+    await producer.client.close()

@@ -17,9 +17,16 @@ async def open_log(url: str, partitions: int) -> Log:
     if scheme == "sqlite":
         return await open_embedded_log(sqlite_path(url), partitions)
     if scheme == "kafka":
-        try:
-            from backbone.log.kafka import open_kafka_log
-        except ModuleNotFoundError as error:
-            raise LogMisconfigured(f"{error.name} is missing: pip install 'queryscope[kafka]'") from None
+        from backbone.log.kafka import open_kafka_log  # it takes a while, and few need it
+
         return await open_kafka_log(url, partitions)
     raise LogMisconfigured(f"'{url}' is not a log: write sqlite:////path/log.db or kafka://host:9092")
+
+
+def topic_prefix_of(url: str) -> str:
+    """What the names of topics begin with at `url`. Raises LogMisconfigured."""
+    if urlsplit(url).scheme != "kafka":
+        return ""
+    from backbone.log.kafka_settings import load_kafka_settings
+
+    return load_kafka_settings().topic_prefix

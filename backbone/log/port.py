@@ -32,6 +32,9 @@ class Membership(Protocol):
         every second; a member that stays away longer than 5 s loses its partitions.
         """
 
+    def reached(self, topic: str, partition: int, offset: int) -> None:
+        """Tells that records below `offset` are done with, for tools of the log to show. Nothing is read back."""
+
     async def leave(self) -> None:
         """Gives the partitions back at once."""
 

@@ -18,6 +18,17 @@ LARGE_TEXT = sa.Text().with_variant(mysql.MEDIUMTEXT(), "mysql", "mariadb")
 
 
 def upgrade() -> None:
+    _create_diagnoses()
+    _create_offsets_and_outbox()
+    _create_partials()
+    _create_events_and_progress()
+    _create_timeline()
+    _create_runs()
+    _create_sla_results()
+    _create_worker_tables()
+
+
+def _create_diagnoses() -> None:
     op.create_table(
         "diagnoses",
         sa.Column("id", sa.String(length=32), nullable=False),
@@ -34,6 +45,8 @@ def upgrade() -> None:
     with op.batch_alter_table("diagnoses", schema=None) as batch_op:
         batch_op.create_index("diagnoses_by_run", ["run_id", "created_at_us"], unique=False)
 
+
+def _create_offsets_and_outbox() -> None:
     op.create_table(
         "offsets",
         sa.Column("projection", sa.String(length=40), nullable=False),
@@ -55,6 +68,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("service", "id"),
         comment="derived events on their way to the log; each service writes its own rows",
     )
+
+
+def _create_partials() -> None:
     op.create_table(
         "outcome_partials",
         sa.Column("run_id", sa.String(length=32), nullable=False),
@@ -66,6 +82,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("run_id", "worker", "window", "stage", "step"),
         comment="written by the aggregator",
     )
+
+
+def _create_events_and_progress() -> None:
     op.create_table(
         "run_events",
         sa.Column("run_id", sa.String(length=32), nullable=False),
@@ -86,6 +105,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("run_id"),
         comment="written by the aggregator",
     )
+
+
+def _create_timeline() -> None:
     op.create_table(
         "run_timeline",
         sa.Column("run_id", sa.String(length=32), nullable=False),
@@ -125,6 +147,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("run_id", "step", "resolution", "window"),
         comment="written by the aggregator",
     )
+
+
+def _create_runs() -> None:
     op.create_table(
         "runs",
         sa.Column("run_id", sa.String(length=32), nullable=False),
@@ -156,6 +181,8 @@ def upgrade() -> None:
         batch_op.create_index("runs_by_history", ["history_key", "requested_at_us"], unique=False)
         batch_op.create_index("runs_by_time", ["requested_at_us"], unique=False)
 
+
+def _create_sla_results() -> None:
     op.create_table(
         "sla_results",
         sa.Column("run_id", sa.String(length=32), nullable=False),
@@ -173,6 +200,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("run_id", "sla_index"),
         comment="written by the aggregator",
     )
+
+
+def _create_worker_tables() -> None:
     op.create_table(
         "worker_marks",
         sa.Column("run_id", sa.String(length=32), nullable=False),

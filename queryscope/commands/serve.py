@@ -13,7 +13,7 @@ from backbone.platform import open_platform
 from backbone.settings import Settings
 from queryscope import exits
 from queryscope.commands.common import metrics_options, service_settings
-from queryscope.composition import STANDING, Service, running
+from queryscope.composition import STANDING, Service, installed, running
 from queryscope.servers import address_file
 
 
@@ -50,7 +50,7 @@ async def _serve(settings: Settings, place: _Place, names: tuple[str, ...]) -> N
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, asked_to_stop.set)
     async with open_platform(settings) as platform:
-        api = ApiService(platform, host=place.host, port=place.port)
+        api = ApiService(platform, host=place.host, port=place.port, installed=lambda: installed(("api", *names)))
         others: list[Service] = [api]
         if place.metrics_port is not None:
             others.append(HealthService(platform, host=place.metrics_host, port=place.metrics_port))

@@ -18,7 +18,7 @@ from backbone.consumer import OUTAGES, Stores
 from backbone.database.errors import ForeignIncarnation, OwnershipLost
 from backbone.database.offsets import advance_offset, load_offset
 from backbone.log.errors import LogError, OffsetOutOfRange
-from backbone.log.port import Batch
+from backbone.log.port import Batch, Membership
 from backbone.telemetry import MetricName, get_logger
 from backbone.waiting import backoff_s, pause
 from schemas.codec import encode_line
@@ -51,7 +51,10 @@ class _Loaded:
 
 
 class PartitionReader:
-    """One partition of `outcomes`, folded into the database. run_ids: fold these runs alone."""
+    """One partition of `outcomes`, folded into the database.
+
+    run_ids: fold these runs alone. on_marks: called when what was committed closes seconds.
+    """
 
     def __init__(
         self,
@@ -61,6 +64,7 @@ class PartitionReader:
         clock: WallClock = time.time,
         bury: bool = True,
         run_ids: Collection[str] | None = None,
+        on_marks: Callable[[], None] = lambda: None,
     ) -> None:
         self._log = stores.log
         self._database = stores.database
@@ -69,6 +73,7 @@ class PartitionReader:
         self._clock = clock
         self._bury = bury
         self._run_ids = run_ids
+        self._on_marks = on_marks
         self._decoder = OutcomeDecoder()
         self._loaded: _Loaded | None = None
 
@@ -124,6 +129,8 @@ class PartitionReader:
                 expected=first, next=state.offset, incarnation=incarnation,
             )  # fmt: skip
             await store.save_changes(conn, changes)
+        if changes.marks:
+            self._on_marks()
         done = state.offset - first
         self._metrics.add("queryscope_consumer_records_total", done, projection=PROJECTION, topic=OUTCOMES)
         return done
@@ -190,9 +197,12 @@ class PartitionReader:
 class OutcomeFolder:
     """A member of the group that shares the partitions of `outcomes`."""
 
-    def __init__(self, stores: Stores, *, clock: WallClock = time.time) -> None:
+    def __init__(
+        self, stores: Stores, *, clock: WallClock = time.time, on_marks: Callable[[], None] = lambda: None
+    ) -> None:
         self._stores = stores
         self._clock = clock
+        self._on_marks = on_marks
         self._member = f"{PROJECTION}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         self._readers: dict[int, PartitionReader] = {}
         self._logger = get_logger("aggregator")
@@ -204,7 +214,7 @@ class OutcomeFolder:
         try:
             while not stop.is_set():
                 try:
-                    folded = await self._round(await membership.owned(), stop)
+                    folded = await self._round(await membership.owned(), stop, membership)
                 except OUTAGES as error:
                     outages += 1
                     self._logger.warning("folding is held up", error=str(error))
@@ -217,7 +227,7 @@ class OutcomeFolder:
             with contextlib.suppress(LogError):  # the claim ends by itself
                 await membership.leave()
 
-    async def _round(self, owned: frozenset[int], stop: asyncio.Event) -> int:
+    async def _round(self, owned: frozenset[int], stop: asyncio.Event, membership: Membership) -> int:
         """One step of every owned partition that has something to read."""
         self._readers = {partition: reader for partition, reader in self._readers.items() if partition in owned}
         ends = await self._stores.log.ends(OUTCOMES)
@@ -225,7 +235,8 @@ class OutcomeFolder:
         for partition in sorted(owned):
             reader = self._readers.get(partition)
             if reader is None:
-                reader = self._readers[partition] = PartitionReader(self._stores, partition, clock=self._clock)
+                reader = PartitionReader(self._stores, partition, clock=self._clock, on_marks=self._on_marks)
+                self._readers[partition] = reader
             if stop.is_set():
                 break
             try:
@@ -233,6 +244,7 @@ class OutcomeFolder:
                 if position != ends[partition]:
                     lag += ends[partition] - position
                     folded += await reader.step()
+                    membership.reached(OUTCOMES, partition, await reader.position())
             except OwnershipLost as error:
                 self._logger.info("partition is somebody else's", partition=partition, detail=str(error))
         lag = max(lag - folded, 0)

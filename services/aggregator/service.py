@@ -1,7 +1,7 @@
 """The aggregator's shell: reads `outcomes`, `runs` and `diagnoses`, writes the projections, appends what follows.
 
-It must not decide: folding, closing, judging and giving up have modules of their own. Four loops run side by side:
-the fold of outcomes, the projection of runs, the closing of seconds, and the outbox.
+It must not decide: folding, closing, judging and giving up have modules of their own. Five loops run side by side:
+the fold of outcomes, the projection of runs, the closing of seconds, the outbox, and the count of dead letters.
 """
 
 import asyncio
@@ -20,11 +20,18 @@ from backbone.database.offsets import load_offset
 from backbone.log.errors import LogError
 from backbone.platform import Platform
 from backbone.telemetry import get_logger
+from backbone.tracing import traced
 from backbone.waiting import backoff_s, pause
-from schemas.topics import DIAGNOSES, RUNS, partition_of
+from backbone.wiring import Wiring
+from schemas.breaches import SlaBreached, SlaRecovered
+from schemas.lifecycle import RunArchived, RunJudged, RunLost, WorkerLost
+from schemas.outcomes import WorkerFence
+from schemas.summary import RunSummary
+from schemas.topics import DIAGNOSES, OUTCOMES, RUNS, partition_of
 from services.aggregator import store
 from services.aggregator.closer import RunCloser
 from services.aggregator.counting import begin_counts, count_open
+from services.aggregator.dead_letter_watch import DeadLetterWatch
 from services.aggregator.fold_service import OutcomeFolder
 from services.aggregator.lost_runs import RUNS_PROJECTION, LostRuns
 from services.aggregator.projecting import RunsProjector, end_event
@@ -32,6 +39,8 @@ from services.aggregator.projecting import RunsProjector, end_event
 RUNS_GROUP = "aggregator-runs"
 CLOSING_GROUP = "aggregator-closing"
 TICK_S = 0.1
+SOON_S, SOON_TICKS = 0.02, 25
+"""Until the next look at a run that waits for nothing but the projection of `runs`; so often at most in a row."""
 DRAIN_S = 0.05
 TICKS_PER_LOOK = 4
 DIAGNOSIS_PATIENCE_S = 10.0
@@ -43,24 +52,35 @@ class AggregatorService:
     """Outcomes to windows, verdicts and what is derived from them."""
 
     name = "aggregator"
+    wiring = Wiring(
+        name,
+        reads=(OUTCOMES, RUNS, DIAGNOSES),
+        writes=(
+            WorkerFence, WorkerLost, SlaBreached, SlaRecovered, RunJudged, RunLost, RunSummary, RunArchived,
+        ),
+    )  # fmt: skip
 
     def __init__(self, platform: Platform, clock: Clock = time.monotonic, wall_clock: Clock = time.time) -> None:
         self._platform = platform
-        self._folder = OutcomeFolder(platform, clock=wall_clock)
+        self._closing = RunsOwner(platform, clock=clock, wall_clock=wall_clock)
+        self._folder = OutcomeFolder(platform, clock=wall_clock, on_marks=self._closing.wake)
         self._projection = RecordConsumer(
             platform,
             projection=RUNS_PROJECTION,
             topics=[RUNS, DIAGNOSES],
-            handler=RunsProjector(metrics=platform.metrics),
+            handler=traced(RunsProjector(metrics=platform.metrics), platform.tracing, self.name),
             group=RUNS_GROUP,
         )
-        self._closing = RunsOwner(platform, clock=clock, wall_clock=wall_clock)
+        self._dead_letters = DeadLetterWatch(platform)
         self._logger = get_logger("aggregator")
         begin_counts(platform.metrics)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Works until `stop` is set, then appends what is still to be told. Raises the first error of our own."""
-        works = (self._folder.run(stop), self._projection.run(stop), self._closing.run(stop), self._drain(stop))
+        works = (
+            self._folder.run(stop), self._projection.run(stop), self._closing.run(stop), self._drain(stop),
+            self._dead_letters.run(stop),
+        )  # fmt: skip
         loops = [asyncio.create_task(work) for work in works]
         try:
             await asyncio.wait(loops, return_when=asyncio.FIRST_EXCEPTION)
@@ -106,7 +126,14 @@ class RunsOwner:
         self._judged_at_s: dict[str, float] = {}
         self._failures: dict[str, int] = {}
         self._ticks = 0
+        self._woken = asyncio.Event()
+        self._expecting = False
+        self._in_vain = 0
         self._logger = get_logger("aggregator")
+
+    def wake(self) -> None:
+        """There is something to close: the next tick comes at once."""
+        self._woken.set()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Ticks until `stop` is set."""
@@ -114,6 +141,8 @@ class RunsOwner:
         failures = 0
         try:
             while not stop.is_set():
+                self._woken.clear()
+                self._expecting = False
                 try:
                     await self.tick(await membership.owned())
                 except OUTAGES as error:
@@ -123,7 +152,9 @@ class RunsOwner:
                     await pause(stop, backoff_s(failures))
                 else:
                     failures = 0
-                    await pause(stop, TICK_S)
+                    self._in_vain = self._in_vain + 1 if self._expecting else 0
+                    soon = 0 < self._in_vain <= SOON_TICKS
+                    await pause(stop, SOON_S if soon else TICK_S, self._woken)
         finally:
             with contextlib.suppress(LogError):  # the claim ends by itself
                 await membership.leave()
@@ -199,4 +230,6 @@ class RunsOwner:
         end = (await self._log.ends(RUNS))[partition]
         incarnation = await self._log.incarnation()
         async with self._database.read() as conn:
-            return await load_offset(conn, RUNS_PROJECTION, RUNS, partition, incarnation) >= end
+            read = await load_offset(conn, RUNS_PROJECTION, RUNS, partition, incarnation) >= end
+        self._expecting = self._expecting or not read
+        return read

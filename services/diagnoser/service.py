@@ -19,7 +19,9 @@ from backbone.consumer import OUTAGES, Effect, RecordConsumer
 from backbone.database.outbox import Outbox
 from backbone.errors import RecordUndecodable
 from backbone.platform import Platform
+from backbone.tracing import traced
 from backbone.waiting import backoff_s, pause
+from backbone.wiring import Wiring
 from schemas.base import derived_id
 from schemas.breaches import BREACH_RECORDS, BreachRecord, SlaBreached
 from schemas.codec import decode_line
@@ -44,12 +46,17 @@ class DiagnoserService:
     """One member of the group; runs are shared by partition."""
 
     name = "diagnoser"
+    wiring = Wiring(name, reads=(BREACHES, SUMMARIES, OUTCOMES), writes=(DiagnosisReady,))
 
     def __init__(self, platform: Platform) -> None:
         self._platform = platform
         self._outbox = Outbox(self.name, platform.metrics)
         self._consumer = RecordConsumer(
-            platform, projection=self.name, topics=[BREACHES, SUMMARIES], handler=self._handle, group=self.name
+            platform,
+            projection=self.name,
+            topics=[BREACHES, SUMMARIES],
+            handler=traced(self._handle, platform.tracing, self.name),
+            group=self.name,
         )
         self._logger = structlog.get_logger(self.name)
 

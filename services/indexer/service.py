@@ -10,6 +10,8 @@ from pydantic import ValidationError
 from backbone.consumer import Effect, RecordConsumer
 from backbone.errors import RecordUndecodable
 from backbone.platform import Platform
+from backbone.tracing import traced
+from backbone.wiring import Wiring
 from schemas.codec import decode_line
 from schemas.summary import SUMMARY_RECORDS
 from schemas.topics import SUMMARIES
@@ -20,11 +22,16 @@ class IndexerService:
     """Indexes every run summary; where the index is away it lags, and nothing else notices."""
 
     name = "indexer"
+    wiring = Wiring(name, reads=(SUMMARIES,), writes=())
 
     def __init__(self, platform: Platform) -> None:
         self._search = platform.search
         self._consumer = RecordConsumer(
-            platform, projection="indexer", topics=[SUMMARIES], handler=self._index, group="indexer"
+            platform,
+            projection="indexer",
+            topics=self.wiring.reads,
+            handler=traced(self._index, platform.tracing, self.name),
+            group="indexer",
         )
 
     async def run(self, stop: asyncio.Event) -> None:

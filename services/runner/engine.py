@@ -45,7 +45,7 @@ class Recorder(Protocol):
 
     def put_mark(self, mark: WindowMark) -> None: ...
 
-    def flush(self) -> None: ...
+    def flush_stale(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +102,10 @@ class Engine:
         self.t0_ns = t0_ns
         self._on_window = on_window
         self._loop = asyncio.get_running_loop()
-        self._steps = step_sequence(plan.weights, plan.run_id, *first_step(plan.load, plan.share))
-        self._requests = plan.requests
+        steps = step_sequence(plan.weights, plan.run_id, *first_step(plan.load, plan.share))
+        self._next_requests = map(plan.requests.__getitem__, steps)
+        self._run_id = plan.run_id
+        self._worker = plan.worker
         self._total_us = round(plan.timeouts.total_s * SECOND_US)
         self._connect_s = min(plan.timeouts.connect_s, plan.timeouts.total_s)
         self._slots: list[Slot] = []
@@ -117,6 +119,7 @@ class Engine:
         self._over = self._loop.create_future()
         self._ended_at_us = 0
         self.tally = Tally()
+        self._started_before = 0
         self._load: Load = make_load(plan.load, self, plan.share, plan.run_id)
 
     async def run(self) -> Ending:
@@ -161,34 +164,33 @@ class Engine:
     # what the load asks for
 
     def new_slot(self) -> Slot:
-        slot = Slot()
-        slot.on_ended = partial(self._slot_ended, slot)
+        slot = Slot(self._slot_ended)
         self._slots.append(slot)
         return slot
 
     def begin(self, slot: Slot, scheduled_us: int | None) -> None:
-        slot.started_us = started_us = (perf_counter_ns() - self.t0_ns) // 1000
+        slot.busy = True
+        slot.request = request = next(self._next_requests)
+        tally = self.tally
+        tally.started += 1
+        tally.in_flight = slot.in_flight = tally.in_flight + 1
+        connection = slot.connection
+        if connection is not None and connection.reusable:
+            slot.phases = NOT_DIALED
+            connection.send(request)
+            slot.started_us = started_us = (connection.sent_ns - self.t0_ns) // 1000  # one reading of the clock serves
+        else:
+            slot.started_us = started_us = self._now_us()
+            slot.dialing = self._loop.create_task(self._dial(slot))
+            slot.dialing.add_done_callback(partial(self._dial_cancelled, slot))
         if scheduled_us is None:
             slot.scheduled_us = started_us
         else:
             slot.scheduled_us = scheduled_us
             self._marks.note_delay(started_us - scheduled_us)
-        slot.busy = True
-        slot.request = request = self._requests[next(self._steps)]
-        self._marks.started += 1
-        tally = self.tally
-        tally.started += 1
-        tally.in_flight = slot.in_flight = tally.in_flight + 1
         if not slot.armed:
             slot.armed = True
             self._wheel.arm(slot, started_us + self._total_us)
-        connection = slot.connection
-        if connection is not None and connection.reusable:
-            slot.phases = NOT_DIALED
-            connection.send(request)
-        else:
-            slot.dialing = self._loop.create_task(self._dial(slot))
-            slot.dialing.add_done_callback(partial(self._dial_cancelled, slot))
 
     async def _dial(self, slot: Slot) -> None:
         slot.phases = Phases()
@@ -218,43 +220,31 @@ class Engine:
 
     def _slot_ended(self, slot: Slot, connection: Connection) -> None:
         t0_ns = self.t0_ns
-        finished_us = (connection.finished_ns - t0_ns) // 1000
-        first_byte_ns = connection.first_byte_ns
-        phases = slot.phases
+        finished_ns = connection.finished_ns
+        first_byte_ns = connection.first_byte_ns or finished_ns
+        finished_us = (finished_ns - t0_ns) // 1000
+        phases, request = slot.phases, slot.request
+        reused = phases is NOT_DIALED
         status, error = connection.status, connection.error
         head = read_head(bytes(connection.head)) if status in _COME_BACK_LATER else UNREAD_HEAD
-        self._put(
+        put = self._put
+        put(
             RequestOutcome(
-                self._plan.run_id,
-                self._plan.worker,
-                0,
-                0,
+                self._run_id, self._worker, 0, 0,
                 slot.scheduled_us,
                 slot.started_us,
-                (connection.sent_ns - t0_ns) // 1000,
-                (first_byte_ns - t0_ns) // 1000 if first_byte_ns else finished_us,
+                slot.started_us if reused else (connection.sent_ns - t0_ns) // 1000,
+                finished_us if first_byte_ns == finished_ns else (first_byte_ns - t0_ns) // 1000,
                 finished_us,
-                slot.request.step,
-                0,
-                status,
-                error,
-                connection.number,
-                phases.dns_us,
-                phases.connect_us,
-                phases.tls_us,
-                1,
-                None,
-                phases is NOT_DIALED,
-                len(slot.request.wire),
-                connection.bytes_in,
-                connection.remote,
-                head.retry_after_ms,
-                head.ratelimit_remaining,
-                slot.in_flight,
-                self._loop_lag_us,
-                None if slot.request.llm is None else connection.llm_outcome(t0_ns),
+                request.step, 0, status, error,
+                connection.number, phases.dns_us, phases.connect_us, phases.tls_us,
+                1, None, reused,
+                len(request.wire), connection.bytes_in, connection.remote,
+                head.retry_after_ms, head.ratelimit_remaining,
+                slot.in_flight, self._loop_lag_us,
+                None if request.llm is None else connection.llm_outcome(t0_ns),
             )
-        )
+        )  # fmt: skip
         self._freed(slot, status, error, finished_us)
 
     def _unsent(self, slot: Slot, error: ErrorKind) -> None:
@@ -343,7 +333,7 @@ class Engine:
             self._recorder.put_mark(self._close_window())
         self._ticks += 1
         if self._ticks % FLUSH_TICKS == 0:
-            self._recorder.flush()
+            self._recorder.flush_stale()
         if self._watch.is_dead(now_us):
             self.stop("target_dead", self._watch.dead_detail)
         if not self._over.done():
@@ -365,6 +355,8 @@ class Engine:
     def _close_window(self) -> WindowMark:
         now_us = self._now_us()
         window = self._recorder.marked_window + 1
+        self._marks.started = self.tally.started - self._started_before
+        self._started_before = self.tally.started
         mark = self._marks.close(
             window,
             intended=self._load.intended_in(window),

@@ -62,6 +62,7 @@ class Publisher:
         self._slice: list[RequestOutcome | WindowMark] = []
         self._open = bytearray()
         self._open_records = self._open_marks = 0
+        self._filled_lately = False
         self._sealed: deque[Waiting] = deque()
         self._wake = asyncio.Event()
         self._drained = asyncio.Event()
@@ -69,9 +70,14 @@ class Publisher:
         self.failure: PublisherFailed | None = None
         self.next_seq = 0
         self.marked_window = -1
-        self.outcomes = 0
+        self._marks = 0
         self.acknowledged = 0
         self.queue_bytes = 0
+
+    @property
+    def outcomes(self) -> int:
+        """Outcomes put so far."""
+        return self.next_seq - self._marks
 
     @property
     def unacknowledged(self) -> int:
@@ -85,13 +91,13 @@ class Publisher:
 
     def put(self, outcome: RequestOutcome) -> None:
         """Gives the outcome its seq and window; it reaches the log with its batch."""
-        outcome.seq = self.next_seq
-        self.next_seq += 1
-        self.outcomes += 1
-        second = outcome.finished // _SECOND_US
-        outcome.window = second if second > self.marked_window else self.marked_window + 1
-        self._slice.append(outcome)
-        if len(self._slice) >= SLICE_RECORDS:
+        outcome.seq = seq = self.next_seq
+        self.next_seq = seq + 1
+        second, marked = outcome.finished // _SECOND_US, self.marked_window
+        outcome.window = second if second > marked else marked + 1
+        records = self._slice
+        records.append(outcome)
+        if len(records) >= SLICE_RECORDS:
             self._encode_slice()
 
     def put_mark(self, mark: WindowMark) -> None:
@@ -101,6 +107,7 @@ class Publisher:
         self.next_seq += 1
         self.marked_window = mark.window
         self._slice.append(mark)
+        self._marks += 1
         self._open_marks += 1
         self.flush()
 
@@ -110,6 +117,12 @@ class Publisher:
             self._encode_slice()
         if self._open_records:
             self._seal()
+
+    def flush_stale(self) -> None:
+        """Sends what is there, unless a batch was full since the last call: such batches go soon without being cut."""
+        if not self._filled_lately:
+            self.flush()
+        self._filled_lately = False
 
     async def run(self) -> None:
         """Delivers until `close`, or until nothing more can be delivered."""
@@ -158,6 +171,7 @@ class Publisher:
         self._open_records += len(self._slice)
         self._slice.clear()
         if self._open_records >= BATCH_RECORDS:
+            self._filled_lately = True
             self._seal()
 
     def _seal(self) -> None:

@@ -16,11 +16,27 @@ from backbone.errors import BackboneError, RecordUndecodable
 from backbone.log.errors import LogError, LogUnavailable
 from backbone.platform import Platform
 from backbone.runlock import RunLock
+from backbone.tracing import processing
 from backbone.waiting import Drain
+from backbone.wiring import Wiring
 from schemas.codec import decode_line
-from schemas.lifecycle import RUN_RECORDS, RunRequested, WorkersWanted
+from schemas.lifecycle import (
+    RUN_RECORDS,
+    ClockProbe,
+    RunAccepted,
+    RunCancelRequested,
+    RunFailed,
+    RunFinished,
+    RunRequested,
+    RunStarted,
+    WorkerFinished,
+    WorkerReady,
+    WorkersOffered,
+    WorkersWanted,
+)
+from schemas.outcomes import RequestOutcome, WindowMark
 from schemas.scenario import Scenario
-from schemas.topics import RUNS
+from schemas.topics import BREACHES, RUNS
 from services.runner.errors import RunnerError, RunNotTaken
 from services.runner.helping import Helping
 from services.runner.here import Here, this_runner
@@ -35,6 +51,14 @@ class RunnerService:
     """
 
     name = "runner"
+    wiring = Wiring(
+        name,
+        reads=(RUNS, BREACHES),
+        writes=(
+            WorkersWanted, WorkersOffered, RunAccepted, ClockProbe, WorkerReady, RunStarted, WorkerFinished,
+            RunFinished, RunFailed, RunCancelRequested, RequestOutcome, WindowMark,
+        ),
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -71,7 +95,8 @@ class RunnerService:
             scenario = secret_scenario or request.scenario
             run = OneRun(self._platform, self._here, request, scenario, shared=shared, patience=self._patience)
             self._current = run
-            await run.perform(lock.fd)
+            with processing(self._platform.tracing, self.name, RUNS, request):
+                await run.perform(lock.fd)
         finally:
             self._current = None
             lock.release()

@@ -13,6 +13,7 @@ import resource
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from time import perf_counter_ns, time_ns
@@ -53,6 +54,7 @@ GC_THRESHOLDS = (20_000, 10, 10)
 _MANY_FILES = 65_536
 _PR_SET_PDEATHSIG = 1
 _PARENT_GONE = 3
+_OURS = ("services.", "__main__")
 
 
 def main() -> int:
@@ -153,9 +155,11 @@ class _Work:
             self._engine.stop(stop.reason, stop.detail)
 
     def _on_loop_error(self, _loop: asyncio.AbstractEventLoop, context: Mapping[str, object]) -> None:
-        """An error in a callback would leave its request open for ever: the run ends instead and says so."""
+        """An error in a callback of ours would leave its request open for ever: the run ends instead and says so."""
         if "future" in context or "task" in context:
             return  # a result that nobody fetched: whoever asked has given up on it
+        if not _is_ours(context.get("exception")):
+            return  # that of a library which lost its connection, say: what it was to do fails or is tried again
         self._halt(Stop("failed", f"the engine failed: {context.get('message')}: {context.get('exception')!r}"))
 
     def _dialer(self) -> Dialer:
@@ -178,6 +182,14 @@ class _Work:
         )
 
 
+def _is_ours(error: object) -> bool:
+    """Whether code of ours was being run; an error without a trace may be."""
+    trace = getattr(error, "__traceback__", None)
+    return trace is None or any(
+        str(frame.f_globals.get("__name__")).startswith(_OURS) for frame, _ in traceback.walk_tb(trace)
+    )
+
+
 def _settle_collector() -> None:
     """What is there now stays; from here on only real growth makes the collector run."""
     gc.collect()
@@ -194,4 +206,4 @@ def _finished(ending: Ending, publisher: Publisher) -> Finished:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    os._exit(main())  # all is written and closed; an ordinary exit dies of the thread that still reads stdin

@@ -43,11 +43,12 @@ class WorkerProcess:
         await self._process.wait()
         await self._errors
 
-    async def ended(self) -> None:
-        """Waits for a worker that has reported its end to leave by itself."""
+    async def ended(self) -> int | None:
+        """Waits for a worker that has reported its end to leave by itself: its exit status, None where it stays."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_END_WITHIN_S):
-                await self._process.wait()
+                return await self._process.wait()
+        return None
 
     def send(self, command: Command) -> None:
         """Tells the worker; a worker that is gone hears nothing."""
@@ -71,6 +72,8 @@ class WorkerProcess:
 
     def _write(self, line: bytes) -> None:
         assert self._process.stdin is not None  # asked for when it was started
+        if self._process.stdin.is_closing():  # uvloop raises RuntimeError where a dead reader has closed the pipe
+            return
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             self._process.stdin.write(line)
 

@@ -12,6 +12,7 @@ import pytest
 from lab.faults import Fault
 from lab.process import LabServer
 from lab.settings import TargetSettings
+from tests.e2e.backbones import Backbone, embedded, servers
 from tests.e2e.harness import ROOT, Cli, Target
 
 MUMBLER = """
@@ -67,3 +68,10 @@ def mumbling_port() -> Iterator[int]:
     yield int(server.stdout.readline())
     server.kill()
     server.communicate()
+
+
+@pytest.fixture(params=[pytest.param(embedded, id="embedded"), pytest.param(servers, id="kafka-postgresql")])
+async def backbone(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Backbone]:
+    """An installation of its own on each backbone in turn."""
+    async with request.param(request, tmp_path / "data") as made:
+        yield made

@@ -3,8 +3,11 @@
 It must not know what is tested.
 """
 
+import asyncio
+import contextlib
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
@@ -17,6 +20,7 @@ import pytest
 from lab.process import LabServer
 
 ROOT = Path(__file__).resolve().parents[2]
+BATCHES_WITHIN_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -86,3 +90,21 @@ def error_line(done: Done) -> str:
     assert lines[0].startswith("error: "), lines[0]
     assert "Traceback" not in done.err
     return lines[0]
+
+
+async def until_batches(cli: Cli, wanted: int) -> None:
+    """Returns when so many batches of outcomes are durable on the embedded log."""
+    async with asyncio.timeout(BATCHES_WITHIN_S):
+        while await asyncio.to_thread(_batches_on, cli) < wanted:
+            pass
+
+
+def _batches_on(cli: Cli) -> int:
+    path = cli.data_dir / "log.db"
+    if not path.exists():
+        return 0
+    try:
+        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5)) as db:
+            return int(db.execute("SELECT count(*) FROM batches WHERE topic = 'outcomes'").fetchone()[0])
+    except sqlite3.OperationalError:
+        return 0  # its tables are being made

@@ -7,22 +7,20 @@ from collections.abc import AsyncIterator
 import pytest
 
 from lab.llm_settings import LlmSettings
-from lab.process import LabServer
+from lab.process import LabLlm
 from tests.e2e.harness import Cli, error_line
 
 PROMPT = "one two three whisper"
 
 
 @pytest.fixture
-async def model() -> AsyncIterator[LabServer]:
+async def model() -> AsyncIterator[LabLlm]:
     """A language model in a process of its own, of known truth."""
-    async with LabServer(LlmSettings(ttft_ms=30, gap_ms=4, reasoning_tokens=2)) as lab:
+    async with LabLlm(LlmSettings(ttft_ms=30, gap_ms=4, reasoning_tokens=2)) as lab:
         yield lab
 
 
-async def test_tokens_and_timings_of_a_run_are_those_of_the_server_and_can_be_replayed(
-    cli: Cli, model: LabServer
-) -> None:
+async def test_tokens_and_timings_of_a_run_are_those_of_the_server_and_can_be_replayed(cli: Cli, model: LabLlm) -> None:
     asked = ("--llm", "--model", "small", "--prompt", PROMPT, "--max-tokens", "12")
     promises = ("--sla", "p99(ttft) < 5ms", "--sla", "p95(gap) < 5s")
     done = await asyncio.to_thread(cli, "run", model.url, *asked, "-n", "150", "-c", "8", *promises, "--json")
@@ -44,7 +42,7 @@ async def test_tokens_and_timings_of_a_run_are_those_of_the_server_and_can_be_re
     assert cli("verify", run["run_id"]).code == 0
 
 
-async def test_a_scenario_mixes_streamed_and_plain_calls(cli: Cli, model: LabServer) -> None:
+async def test_a_scenario_mixes_streamed_and_plain_calls(cli: Cli, model: LabLlm) -> None:
     scenario = cli.data_dir.parent / "mix.yaml"
     scenario.write_text(
         f"target: {model.url}\nsteps:\n"

@@ -3,11 +3,15 @@
 import asyncio
 from pathlib import Path
 
+import asyncpg
 import pytest
 
+from lab.net_faults import NetFault
+from lab.process import LabProxy
 from queryscope import exits
-from tests.e2e.harness import Cli, Target
+from tests.e2e.harness import Cli, Target, finished, until_batches
 from tests.stack.elasticsearch import ElasticsearchNode
+from tests.stack.postgres import PostgresServer
 
 
 @pytest.mark.parametrize(("server", "on_kafka"), [("postgres_server", True), ("mariadb_server", False)])
@@ -41,3 +45,32 @@ async def test_a_run_on_servers_is_judged_found_and_equal_to_its_rebuild(
     assert run_id in found.out
     examined = await asyncio.to_thread(cli, "doctor", "--json")
     assert {row["name"] for row in examined.json if not row["ok"]} <= {"web page"}  # it may not be built
+
+
+async def test_a_run_from_the_terminal_goes_on_while_its_database_is_cut_off_and_silent(
+    postgres_server: PostgresServer, tmp_path: Path, target: Target
+) -> None:
+    lab = await target(base_ms=2.0)
+    async with LabProxy(postgres_server.port) as way:
+        url = postgres_server.url().replace(str(postgres_server.port), str(way.port))
+        cli = Cli(tmp_path, database_url=await own_database(postgres_server, url), database_timeout_s="1")
+        words = ("run", lab.url, "-r", "200/s", "-d", "5s", "--json", "--sla", "p95 < 10s")
+        running = cli.start(*words)
+        await until_batches(cli, 2)
+        for kind in ("cut", "half_open"):
+            await way.inject(NetFault(kind))
+            await asyncio.sleep(1.5)  # how long it lasts
+            await way.clear()
+        run = await asyncio.to_thread(finished, running)
+        assert run.code in (exits.DONE, exits.INVALID), run.err
+        assert run.json["events"] == {"published": 1000, "aggregated": 1000, "lost": 0, "unacknowledged": 0}
+        report = await asyncio.to_thread(cli, "verify", "--json")
+        assert report.code == 0, report.out
+
+
+async def own_database(server: PostgresServer, url: str) -> str:
+    """The offsets of one log do not fit another: a database of the test's own."""
+    connection = await asyncpg.connect(server.url())
+    await connection.execute("CREATE DATABASE away")
+    await connection.close()
+    return f"{url.rpartition('/')[0]}/away"

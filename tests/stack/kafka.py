@@ -47,7 +47,13 @@ def fetch() -> Path:
 class KafkaBroker:
     """start, stop and kill may be repeated: port and data stay. `close` ends it and removes a folder of its own."""
 
-    def __init__(self, folder: Path | None = None, properties: Mapping[str, object] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path | None = None,
+        properties: Mapping[str, object] | None = None,
+        advertised_port: int | None = None,
+    ) -> None:
+        """advertised_port: where clients are told to come, that of a proxy before this broker."""
         home = java_home(JAVA)
         assert home is not None, f"no Java {JAVA}"
         self._java = home
@@ -55,8 +61,10 @@ class KafkaBroker:
         self._own = folder is None
         self.folder = folder or Path(tempfile.mkdtemp(prefix="queryscope-kafka-"))
         self.port, self._controller_port = free_ports(2)
+        self._advertised_port = advertised_port
         self._properties = {**PROPERTIES, **(properties or {})}
         self._listeners: dict[str, tuple[int, str]] = {}
+        self._scram_users: list[str] = []
         self._daemon: Daemon | None = None
 
     @property
@@ -79,6 +87,10 @@ class KafkaBroker:
         own = {f"listener.name.{lower}.{key}": value for key, value in properties.items() if key != "security.protocol"}
         self._properties = {**self._properties, **own}
         self._listeners[name] = (port, str(properties["security.protocol"]))
+
+    def add_scram_user(self, name: str, password: str) -> None:
+        """Before the first start: who may come in by SCRAM-SHA-512."""
+        self._scram_users.append(f"SCRAM-SHA-512=[name={name},password={password}]")
 
     def start(self) -> "KafkaBroker":
         config = self._write_config()
@@ -108,11 +120,14 @@ class KafkaBroker:
         controller = f"127.0.0.1:{self._controller_port}"
         listeners = {"PLAINTEXT": (self.port, "PLAINTEXT"), **self._listeners}
         clients = ",".join(f"{name}://127.0.0.1:{port}" for name, (port, _) in listeners.items())
+        advertised = ",".join(
+            f"{name}://127.0.0.1:{self._advertised_port or port}" for name, (port, _) in listeners.items()
+        )
         protocols = [f"{name}:{protocol}" for name, (_, protocol) in listeners.items()]
         places = {
             "log.dirs": self.folder / "data",
             "listeners": f"{clients},CONTROLLER://{controller}",
-            "advertised.listeners": clients,
+            "advertised.listeners": advertised,
             "listener.security.protocol.map": ",".join([*protocols, "CONTROLLER:PLAINTEXT"]),
             "inter.broker.listener.name": "PLAINTEXT",
             "controller.quorum.voters": f"1@{controller}",
@@ -124,7 +139,8 @@ class KafkaBroker:
 
     def _format(self, config: Path) -> None:
         cluster = "q" + base64.urlsafe_b64encode(uuid.uuid4().bytes).decode()[1:22]
-        command = self._command("kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(config))
+        users = [word for user in self._scram_users for word in ("--add-scram", user)]
+        command = self._command("kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(config), *users)
         done = subprocess.run(command, capture_output=True, text=True, timeout=FORMAT_S, check=False)
         if done.returncode:
             raise NotStarted(done.stdout + done.stderr)

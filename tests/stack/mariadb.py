@@ -5,6 +5,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from tests.stack.daemon import Daemon, as_nobody, free_ports
@@ -22,7 +23,8 @@ GRANT ALL ON *.* TO '{USER}'@'127.0.0.1';
 class MariadbServer:
     """start, stop and kill may be repeated: port and data stay. `close` ends it and removes the data."""
 
-    def __init__(self) -> None:
+    def __init__(self, options: Sequence[str] = ()) -> None:
+        """options: words of mariadbd's command line."""
         self.folder = Path(tempfile.mkdtemp(prefix="queryscope-mariadb-"))
         if os.geteuid() == 0:
             os.chown(self.folder, 65534, 65534)
@@ -33,7 +35,7 @@ class MariadbServer:
             *as_nobody(), shutil.which("mariadbd") or "/usr/sbin/mariadbd", "--no-defaults",
             f"--datadir={self._data}", "--bind-address=127.0.0.1", f"--port={self.port}",
             f"--socket={self.folder}/server.sock", f"--pid-file={self.folder}/server.pid",
-            "--skip-name-resolve", "--innodb-buffer-pool-size=64M",
+            "--skip-name-resolve", "--innodb-buffer-pool-size=64M", *options,
         ]  # fmt: skip
         self._setup = setup
         self._daemon = Daemon(command, self.folder / "server.log")

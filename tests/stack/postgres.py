@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from tests.stack.daemon import Daemon, as_nobody, free_ports
@@ -24,7 +25,8 @@ def binaries() -> Path | None:
 class PostgresServer:
     """start, stop and kill may be repeated: port and data stay. `close` ends it and removes the data."""
 
-    def __init__(self) -> None:
+    def __init__(self, settings: Sequence[str] = ()) -> None:
+        """settings: name=value, as `postgres -c` takes them."""
         found = binaries()
         assert found is not None, "no PostgreSQL"
         self._binaries = found
@@ -34,6 +36,7 @@ class PostgresServer:
         (self.port,) = free_ports(1)
         words = ["-D", str(self._data), "-p", str(self.port), "-c", "listen_addresses=127.0.0.1"]
         command = [*as_nobody(), str(found / "postgres"), *words, "-c", "unix_socket_directories="]
+        command += [word for setting in settings for word in ("-c", setting)]
         self._daemon = Daemon(command, self.folder / "server.log")
 
     @property
@@ -43,6 +46,10 @@ class PostgresServer:
     def url(self, database: str = "postgres") -> str:
         """postgresql://...; the server trusts the user `postgres`."""
         return f"postgresql://postgres@127.0.0.1:{self.port}/{database}"
+
+    @property
+    def pid(self) -> int:
+        return self._daemon.pid
 
     def start(self) -> "PostgresServer":
         if not (self._data / "PG_VERSION").exists():

@@ -16,7 +16,7 @@ from backbone.database.engine import open_database
 from backbone.database.errors import DatabaseMisconfigured
 from backbone.database.migrate import downgrade, revision_of, upgrade
 from backbone.database.revisions import HEAD
-from backbone.database.tables import metadata, offsets, outbox
+from backbone.database.tables import metadata, outbox
 from tests.contract.database.conftest import EmptyDatabase
 
 T = TypeVar("T")
@@ -59,17 +59,40 @@ async def test_the_migration_makes_exactly_the_tables(url: str) -> None:
     assert await revision_of(url) == HEAD
 
 
-async def test_it_goes_down_with_data_and_up_again(url: str) -> None:
+def row_of(table: sa.Table) -> dict[str, object]:
+    """A row with something in every column, at the limit of what its type holds."""
+    values: dict[type[object], object] = {
+        sa.LargeBinary: b"\x00'\xff" * 40_000,
+        sa.JSON: {"key": ["ä", None, 1.5]},
+        sa.BigInteger: 2**53,
+        sa.Integer: 2**31 - 1,
+        sa.Double: 0.1,
+        sa.Boolean: True,
+    }
+
+    def value(column: "sa.Column[object]") -> object:
+        if column.primary_key and isinstance(column.type, sa.Integer):
+            return 7
+        length = getattr(column.type, "length", None)
+        text = "ä" * length if length else "ä" * 40_000
+        return next((value for kind, value in values.items() if isinstance(column.type, kind)), text)
+
+    return {column.name: value(column) for column in table.columns}
+
+
+async def test_it_goes_down_with_data_in_every_table_and_up_again(url: str) -> None:
+    rows = {table: row_of(table) for table in metadata.sorted_tables}
     for _ in range(2):
         database = await open_database(url)
         async with database.write() as conn:
-            await conn.execute(sa.insert(outbox).values(ROW))
-            await conn.execute(
-                sa.insert(offsets).values(projection="p", topic="t", partition=0, next=1, incarnation="i")
-            )
+            for table, row in rows.items():
+                await conn.execute(sa.insert(table).values(row))
         async with database.read() as conn:
-            assert dict((await conn.execute(sa.select(outbox))).mappings().one()) == ROW
+            for table, row in rows.items():
+                assert dict((await conn.execute(sa.select(table))).mappings().one()) == row, table.name
         await database.close()
+        await upgrade(url)  # what is up to date stays as it is
+        assert await inspected(url, differences) == []
         await downgrade(url, "base")
         assert await inspected(url, lambda connection: sa.inspect(connection).get_table_names()) == ["alembic_version"]
         assert await revision_of(url) is None

@@ -20,11 +20,13 @@ from backbone.maths.totals import merged
 from backbone.platform import open_platform
 from backbone.settings import Settings
 from backbone.telemetry import Metrics
+from schemas.outcomes import WindowMark, WorkerFence
 from schemas.topics import BREACHES, RUNS, SUMMARIES, outcome_partition_of
 from services.aggregator.closer import RunCloser
 from services.aggregator.errors import TooManyUndecodable
 from services.aggregator.fold_service import PartitionReader
 from services.aggregator.partials import totals_from_bytes
+from services.aggregator.verify import verify
 from tests.integration.aggregator.world import World, eventually
 from tests.unit.aggregator.synthetic import RUN, T0_US, accepted, lines_of, requested, scenario, simple_stream, started
 
@@ -188,6 +190,8 @@ async def test_another_log_is_refused(settings: Settings) -> None:
         world = World(platform)
         await world.whole_run(simple_stream(3, 10))  # longer than what was read of the other one
         with pytest.raises(ForeignIncarnation, match="another log"):
+            await PartitionReader(platform, PARTITION).step()
+        with pytest.raises(ForeignIncarnation, match="another log"):
             await world.service().run(asyncio.Event())
 
 
@@ -233,6 +237,54 @@ async def test_an_append_repeated_by_the_publisher_counts_once(world: World) -> 
                 await world.publish_lines(stream, lines[start : start + 30])
         result = await world.judged(RUN)
     assert (result.verdict, result.metrics.requests, result.events.aggregated) == ("pass", 120, 120)
+
+
+async def test_what_follows_a_fence_is_dropped_and_changes_no_verdict(world: World) -> None:
+    stream = simple_stream(3, 20)
+    async with world.running():
+        await world.begin(RUN)
+        await world.publish(stream, stream.records[:45])
+        await world.publish_lines(stream, lines_of([WorkerFence(run=RUN, worker=0)]))
+        await world.publish(stream, stream.records[45:])  # it had been cut off, and comes back
+        result = await world.judged(RUN)
+    assert (result.verdict, result.events.aggregated, result.metrics.requests) == ("lost", 43, 43)
+    assert (await verify(world.platform)).equal  # a rebuild reads all of it at once and decides the same
+
+
+async def test_an_outcome_for_a_marked_second_counts_in_the_next(world: World) -> None:
+    stream = simple_stream(2, 20)
+    final = stream.records.pop()
+    assert isinstance(final, WindowMark)
+    async with world.running():
+        await world.begin(RUN)
+        await world.publish(stream)
+
+        async def closed() -> bool:
+            rows = await world.rows(t.run_progress, RUN)
+            return bool(rows) and rows[0]["next_window"] == 2
+
+        await eventually(closed)
+        stream.seq -= 1
+        late = stream.outcome(900_000)
+        late.window = 0  # a publisher that does not keep its promise
+        final.seq, final.last_seq = stream.seq, stream.seq - 1
+        await world.publish(stream, [late, final])
+        result = await world.judged(RUN)
+    seconds = [row["requests"] for row in await world.rows(t.run_timeline, RUN) if row["resolution"] == 1]
+    assert (result.events.aggregated, result.metrics.requests, seconds) == (41, 41, [20, 20, 1])
+
+
+async def test_a_percentile_among_requests_that_were_cut_off_is_no_pass(world: World) -> None:
+    stream = simple_stream(2, 50, latency_of=lambda _, __: 5_000)
+    stream.records.pop()
+    stream.seq -= 1
+    for _ in range(10):
+        stream.outcome(2_050_000, 50_000, status=0, error="cancelled")  # might have become any slower
+    stream.mark(2, final=True, started=0)
+    async with world.running():
+        await world.whole_run(stream, scenario("p95 < 200ms"))
+        result = await world.judged(RUN)
+    assert (result.verdict, result.sla[0].status) == ("invalid", "not_enough_data")
 
 
 async def test_tables_of_a_long_run_stay_flat(world: World) -> None:

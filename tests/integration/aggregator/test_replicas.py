@@ -1,82 +1,19 @@
 """Several workers and several aggregators: the work divides, the public rows are those of one replica bit for bit."""
 
-import asyncio
-import sqlite3
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
 
-from backbone.platform import Platform, open_platform
-from backbone.settings import Settings, sqlite_path
+from backbone.settings import Settings
 from schemas.lifecycle import WorkerPlacement
-from schemas.topics import OUTCOMES, RUNS
-from services.aggregator.fold_service import PROJECTION
-from services.aggregator.service import AggregatorService
+from schemas.topics import RUNS
 from services.aggregator.verify import TABLES, verify
+from tests.integration.aggregator.replicas import folded, replicas, until_shared
+from tests.integration.aggregator.spread import WHAT, Rows, begin, public_rows, publish, streams
 from tests.integration.aggregator.world import World, eventually
-from tests.unit.aggregator.synthetic import (
-    RUN,
-    Stream,
-    accepted,
-    finished,
-    requested,
-    scenario,
-    simple_stream,
-    started,
-)
+from tests.unit.aggregator.synthetic import RUN, accepted, requested, simple_stream, started
 
-Rows = dict[str, list[dict[str, object]]]
 WORKERS = 4
-WHAT = scenario("p95 < 15ms over 2s", "error_rate < 50%", "p99 < 10s", steps=("browse", "buy"))
-
-
-def streams(workers: int) -> list[Stream]:
-    """Each with its own length and failures, so that they do not end together."""
-    return [
-        simple_stream(8 + worker, 30, worker=worker, seed=worker, failing=0.05 * worker, steps=("browse", "buy"))
-        for worker in range(workers)
-    ]
-
-
-@asynccontextmanager
-async def replicas(settings: Settings, count: int) -> AsyncIterator[list[Platform]]:
-    """So many aggregators on one log and one database, each with a platform of its own as if it were a process."""
-    stop = asyncio.Event()
-    async with AsyncExitStack() as stack:
-        platforms = [await stack.enter_async_context(open_platform(settings)) for _ in range(count)]
-        tasks = [asyncio.create_task(AggregatorService(platform).run(stop)) for platform in platforms]
-        try:
-            yield platforms
-        finally:
-            stop.set()
-            await asyncio.wait_for(asyncio.gather(*tasks), 20)
-
-
-async def publish(world: World, workers: int, *, hold_last: bool = False) -> None:
-    """All streams side by side, a slice of each in turn, as workers do."""
-    found = streams(workers)
-    for start in range(0, max(len(stream.records) for stream in found), 40):
-        for stream in found:
-            part = stream.records[start : start + 40]
-            if part:
-                await world.publish(stream, part)
-    await world.tell(RUNS, finished(RUN, sum(len(stream.outcomes) for stream in found)))
-
-
-async def begin(world: World, workers: int) -> None:
-    await world.tell(RUNS, requested(RUN, WHAT), accepted(RUN, WHAT, workers), started(RUN))
-
-
-def folded(platform: Platform) -> float:
-    """Outcome records that this replica has folded."""
-    labels = {"projection": PROJECTION, "topic": OUTCOMES}
-    return platform.metrics.registry.get_sample_value("queryscope_consumer_records_total", labels) or 0.0
-
-
-async def public_rows(world: World) -> Rows:
-    return {table.name: await world.rows(table, RUN) for table in TABLES}
 
 
 async def aggregated(data_dir: Path, workers: int, count: int) -> tuple[Rows, list[float]]:
@@ -85,20 +22,11 @@ async def aggregated(data_dir: Path, workers: int, count: int) -> tuple[Rows, li
     async with replicas(settings, count) as platforms:
         world = World(platforms[0])
         await begin(world, workers)
-        await eventually(lambda: claims_are_even(platforms))
+        await until_shared(settings, count)
         await publish(world, workers)
         await world.judged(RUN)
         assert (await verify(platforms[0])).equal
         return await public_rows(world), [folded(platform) for platform in platforms]
-
-
-async def claims_are_even(platforms: list[Platform]) -> bool | None:
-    """Whether the partitions of outcomes are shared evenly among the replicas, by the log's own book."""
-    path = sqlite_path(platforms[0].settings.log_url)
-    with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as db:
-        query = "SELECT count(*) FROM leases WHERE group_id = 'aggregator-outcomes' GROUP BY member"
-        counts = [count for (count,) in db.execute(query)]
-    return sorted(counts) == [8 // len(platforms)] * len(platforms) or None
 
 
 @pytest.mark.parametrize("workers", [2, WORKERS])

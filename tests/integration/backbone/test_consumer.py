@@ -13,13 +13,23 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from backbone.consumer import POLL_S, ConsumerStopped, Effect, Handler, RecordConsumer, RecordUndecodable
+from backbone.consumer import (
+    POLL_S,
+    POLLS_PER_DLQ_LOOK,
+    ConsumerStopped,
+    Effect,
+    Handler,
+    RecordConsumer,
+    RecordUndecodable,
+)
 from backbone.database.engine import Database
 from backbone.database.errors import DatabaseUnavailable, ForeignIncarnation
 from backbone.database.offsets import advance_offset, load_offset
 from backbone.database.tables import run_events
 from backbone.log.embedded import EmbeddedLog
 from backbone.telemetry import Metrics
+from schemas.codec import encode_line
+from schemas.dead_letters import DeadLetter, RedriveRequested, dead_letter
 
 WAIT_S = 20.0  # bounds a hang, asserts nothing
 
@@ -55,6 +65,15 @@ class Rig:
             while not await condition():
                 self.turned.clear()
                 await self.turned.wait()
+
+    def turns(self, count: int) -> Callable[[], Awaitable[bool]]:
+        """Whether a consumer has paused so often since now."""
+        begin = len(self.pauses)
+
+        async def passed() -> bool:
+            return len(self.pauses) >= begin + count
+
+        return passed
 
     async def rows(self) -> list[str]:
         async with self.database.read() as conn:
@@ -185,6 +204,51 @@ async def test_a_failing_handler_is_tried_five_times_and_then_the_record_is_dead
     assert [seconds for seconds in rig.pauses if seconds != POLL_S] == [0.1, 0.2, 0.4, 0.8]
     (letter,) = await rig.dead()
     assert letter["payload"] == "bad"
+
+
+async def test_a_dead_letter_is_redriven_once_and_by_the_projection_that_failed_alone(rig: Rig) -> None:
+    mended = False
+
+    async def failing(topic: str, line: bytes) -> Effect | None:
+        if line == b"\xffbad" and not mended:
+            raise RecordUndecodable("ours")
+        return storing(b"bad" if line == b"\xffbad" else line)
+
+    async def read_whole(consumer: RecordConsumer) -> None:
+        """Until the wish has been looked for twice."""
+        async with running(consumer):
+            for _ in range(3):
+                await rig.until(rig.turns(POLLS_PER_DLQ_LOOK))
+
+    await rig.append(b"\xffbad", b"good")
+    async with running(rig.consumer(failing)):
+        await rows_reach(rig, 1)
+    (letter,) = [DeadLetter.model_validate(each) for each in await rig.dead()]
+    theirs = letter.model_copy(update={"projection": "somebody else"})
+    for wish in (theirs, letter):
+        await rig.append(encode_line(RedriveRequested(letter=wish, at=1)), topic="runs.dlq")
+    await read_whole(rig.consumer(failing))
+    again = [DeadLetter.model_validate(each) for each in await rig.dead() if each["type"] == "DeadLetter"][1:]
+    assert [(each.id, each.topic, each.offset, each.payload_base64) for each in again] == [
+        (letter.id, "runs", 0, letter.payload_base64)
+    ]
+    assert await rig.rows() == ["good"]
+    mended = True
+    await rig.append(encode_line(RedriveRequested(letter=letter, at=2)), topic="runs.dlq")
+    for _ in range(2):
+        await read_whole(rig.consumer(failing))
+    assert await rig.rows() == ["good", "bad"]
+
+
+async def test_a_dead_letter_topic_that_was_emptied_is_read_from_its_new_beginning(rig: Rig) -> None:
+    letter = dead_letter("p", "runs", 0, 0, b"bad", "ours", 1)
+    async with rig.database.write() as conn:
+        incarnation = await rig.log.incarnation()
+        await advance_offset(conn, "p", "runs.dlq", 0, expected=0, next=70, incarnation=incarnation)
+    await rig.append(encode_line(RedriveRequested(letter=letter, at=1)), topic="runs.dlq")
+    async with running(rig.consumer(store)):
+        await rows_reach(rig, 1)
+    assert await rig.rows() == ["bad"]
 
 
 async def test_an_effect_that_fails_once_takes_effect_once(rig: Rig) -> None:

@@ -1,5 +1,6 @@
 """Owns that a broker that wants TLS, a client certificate and a password gets all three, and nobody else gets in."""
 
+import asyncio
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -9,12 +10,14 @@ import pytest
 from pydantic import SecretStr
 
 from backbone.log.errors import LogError
-from backbone.log.kafka import open_kafka_log
+from backbone.log.kafka import KafkaLog, open_kafka_log
 from backbone.log.kafka_settings import KafkaSettings
+from backbone.waiting import pause
 from tests.stack.daemon import free_ports
 from tests.stack.kafka import KafkaBroker
 
 OPENSSL_S = 30
+WAIT_S = 60.0  # bounds a hang, asserts nothing
 
 
 @dataclass(frozen=True)
@@ -55,16 +58,31 @@ def secured(
             "ssl.truststore.type": "PEM",
             "ssl.truststore.location": made.authority,
             "ssl.client.auth": "required",
-            "sasl.enabled.mechanisms": "PLAIN",
+            "sasl.enabled.mechanisms": "PLAIN,SCRAM-SHA-512",
+            "scram-sha-512.sasl.jaas.config": "org.apache.kafka.common.security.scram.ScramLoginModule required;",
             "plain.sasl.jaas.config": "org.apache.kafka.common.security.plain.PlainLoginModule required "
             'user_runner="let-me-in";',
         },
     )
+    broker.add_scram_user("runner", "let-me-in-too")
     try:
         broker.start()
         yield f"kafka://127.0.0.1:{port}", made
     finally:
         broker.close()
+
+
+async def brought(log: KafkaLog, group: str) -> bytes:
+    """What a subscription brings: its consumer has a connection of its own."""
+    try:
+        subscription = await log.subscribe(group, "m", ["outcomes"])
+        async with asyncio.timeout(WAIT_S):
+            while 1 not in await subscription.owned():
+                await pause(asyncio.Event(), 0.05)
+        (batch,) = await subscription.read("outcomes", 1, 0, 10)
+        return batch.lines
+    finally:
+        await log.close()
 
 
 async def test_only_who_shows_certificate_and_password_gets_in(secured: tuple[str, Certificates]) -> None:
@@ -84,8 +102,12 @@ async def test_only_who_shows_certificate_and_password_gets_in(secured: tuple[st
     found = [batch.lines for batch in await log.read("outcomes", 1, 0)]
     await log.close()
     assert found == [b"secret"]
+    scram = right.model_copy(update={"sasl_mechanism": "SCRAM-SHA-512", "password": SecretStr("let-me-in-too")})
+    for settings in (right, scram):
+        assert await brought(await open_kafka_log(url, 2, settings), settings.sasl_mechanism or "") == b"secret"
     wrong = [
         right.model_copy(update={"password": SecretStr("guess")}),
+        scram.model_copy(update={"password": SecretStr("let-me-in")}),
         right.model_copy(update={"cert_file": None, "key_file": None}),
         right.model_copy(update={"ca_file": None}),
     ]

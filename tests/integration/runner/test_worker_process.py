@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from backbone.platform import Platform
 from schemas.outcomes import RequestOutcome, WindowMark
@@ -48,7 +49,7 @@ async def finish(worker: WorkerProcess) -> Finished:
     async with asyncio.timeout(WAIT_S):
         while not isinstance(report := await worker.next_report(), Finished):
             assert isinstance(report, Progress)
-        await worker.ended()
+        assert await worker.ended() == 0
         return report
 
 
@@ -112,3 +113,19 @@ async def test_a_log_that_cannot_be_opened_is_said_in_one_line(platform: Platfor
             await worker.next_report()
     assert "\n" not in str(died.value)
     assert "Traceback" not in str(died.value)
+
+
+def test_what_is_told_to_a_worker_that_was_killed_goes_nowhere() -> None:
+    async def tell_the_dead() -> None:
+        pipe = asyncio.subprocess.PIPE
+        process = await asyncio.create_subprocess_exec("cat", stdin=pipe, stdout=pipe, stderr=pipe)
+        async with WorkerProcess(process) as worker:
+            process.kill()
+            async with asyncio.timeout(WAIT_S):
+                assert process.stdin is not None
+                while not process.stdin.is_closing():
+                    worker.send(Stop("cancelled"))
+                    await asyncio.sleep(0)
+            worker.send(Stop("cancelled"))
+
+    uvloop.run(tell_the_dead())  # the product's loop: the standard one takes what is written to a closed pipe

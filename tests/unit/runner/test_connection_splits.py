@@ -71,6 +71,44 @@ def test_any_split_of_a_response_gives_the_same_outcome(response: tuple[bytes, b
     assert play([bytes([byte]) for byte in answer], head_only) == play([answer], head_only)
 
 
+def exchange(connection: Connection, answer: bytes, head_only: bool) -> tuple[object, ...]:
+    connection.send(WireRequest("s", b"", head_only))
+    connection.data_received(answer)
+    return connection.status, connection.error, connection.bytes_in, bytes(connection.head), connection.reusable
+
+
+def connected() -> Connection:
+    connection = Connection(lambda ended: None, 1, "")
+    connection.connection_made(cast(asyncio.BaseTransport, Wire()))
+    return connection
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(
+                [
+                    b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+                    b"HTTP/1.1 404 No\r\nContent-Length: 2\r\n\r\nno",
+                    b"HTTP/1.1 204 None\r\n\r\n",
+                    b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 201 Made\r\nContent-Length: 2\r\n\r\nok",
+                    b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\nsurplus",
+                    b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+                ]
+            ),
+            st.booleans(),
+        ),
+        max_size=12,
+    )
+)
+def test_an_answer_means_the_same_whatever_came_before_it(answers: list[tuple[bytes, bool]]) -> None:
+    connection = connected()
+    for answer, head_only in answers:
+        if not connection.reusable:
+            connection = connected()
+        assert exchange(connection, answer, head_only) == exchange(connected(), answer, head_only)
+
+
 @given(st.binary(max_size=200))
 def test_garbage_ends_in_one_outcome_and_never_in_an_exception(garbage: bytes) -> None:
     endings, *_ = play([garbage] if garbage else [], head_only=False)

@@ -34,7 +34,7 @@ class Notebook:
         self.marked_window = mark.window
         self.marks.append(mark)
 
-    def flush(self) -> None: ...
+    def flush_stale(self) -> None: ...
 
     @property
     def errors(self) -> Counter[str | None]:

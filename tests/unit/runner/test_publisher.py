@@ -113,6 +113,25 @@ async def test_outcomes_and_marks_share_one_dense_sequence(log: Log) -> None:
     assert [each.last_seq for each in marks] == [1_499, 3_000, 4_501]
 
 
+async def test_a_stale_batch_goes_and_one_that_fills_by_itself_is_not_cut_short(log: Log) -> None:
+    async with publishing(log) as (publisher, _):
+        publisher.put(outcome(0))
+        publisher.flush_stale()
+        for number in range(BATCH_RECORDS + 100):
+            publisher.put(outcome(number))
+        publisher.flush_stale()
+        for number in range(BATCH_RECORDS):
+            publisher.put(outcome(number))
+        publisher.flush_stale()
+        publisher.flush_stale()
+        await publisher.drain()
+    sizes = [batch.count for batch in await log.read("outcomes", PARTITION, 0)]
+    sizes += [batch.count for batch in await log.read("outcomes", PARTITION, sum(sizes))]
+    assert len(sizes) == 4
+    assert sizes[0] == 1
+    assert min(sizes[1:3]) >= BATCH_RECORDS
+
+
 @given(st.lists(st.one_of(st.integers(0, 5_000_000), st.none()), max_size=60))
 def test_no_outcome_arrives_for_a_marked_window(events: list[int | None]) -> None:
     """A number puts an outcome that finished then, None marks the next window."""
