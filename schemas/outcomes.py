@@ -25,7 +25,8 @@ class LlmOutcome(msgspec.Struct, omit_defaults=True, gc=False):
     Instants are microseconds since t0, None where that never came; only a streamed answer has them. first_token: the
     first content that is not empty; first_output_token: the first that is not reasoning; chunks: how many pieces had
     content (a chunk is not a token); gaps: microseconds between one such piece and the next.
-    Tokens are what the server's usage says, verbatim; None where it does not say.
+    Tokens are what the server's usage says, verbatim; None where it does not say. cost_nano: billionths of the
+    currency of the scenario's price for the model; None without a price or without usage.
     """
 
     model: str
@@ -39,6 +40,7 @@ class LlmOutcome(msgspec.Struct, omit_defaults=True, gc=False):
     cached_tokens: int | None = None
     reasoning_tokens: int | None = None
     finish_reason: str | None = None
+    cost_nano: int | None = None
 
 
 class RequestOutcome(msgspec.Struct, tag="outcome", tag_field="type", omit_defaults=True, gc=False):

@@ -7,7 +7,7 @@ from pydantic import Field, field_validator, model_validator
 
 from schemas.base import Strict
 from schemas.headers import Headers
-from schemas.llm import Llm
+from schemas.llm import Llm, Price
 from schemas.load import Load, Seconds
 from schemas.sla import STREAM_TIMINGS, Sla, parse_sla
 
@@ -67,7 +67,7 @@ class Timeouts(Strict):
 
 
 class Scenario(Strict):
-    """A whole benchmark. Runs of the same name and target form a history."""
+    """A whole benchmark. Runs of the same name and target form a history. prices: by model."""
 
     name: Annotated[str, Field(max_length=200)] = ""
     target: str
@@ -77,6 +77,7 @@ class Scenario(Strict):
     insecure: bool = False
     sla: list[Sla] = []
     labels: dict[str, str] = {}
+    prices: dict[str, Price] = {}
 
     @field_validator("target")
     @classmethod

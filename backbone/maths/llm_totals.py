@@ -20,6 +20,7 @@ class LlmTotals:
     pieces with content; tpot: the time from the first content to the last over the output tokens after the first.
     They cover what did not fail and what was cut off after it had shown them. The censored ones hold what a request
     that was cut off did not live to show, at the age it had reached. tokens: by kind, only those a server reported.
+    cost_nano: billionths of a currency, None where no price is known.
     """
 
     ttft: Sketch = field(default_factory=Sketch)
@@ -31,6 +32,7 @@ class LlmTotals:
     censored_gap: Sketch = field(default_factory=Sketch)
     censored_tpot: Sketch = field(default_factory=Sketch)
     tokens: dict[str, int] = field(default_factory=dict)
+    cost_nano: int | None = None
 
     def merge(self, other: "LlmTotals") -> None:
         """Adds everything of `other`, which stays as it is."""
@@ -38,6 +40,12 @@ class LlmTotals:
             getattr(self, name).merge(getattr(other, name))
         for kind, count in other.tokens.items():
             self.note_tokens(kind, count)
+        self.note_cost(other.cost_nano)
+
+    def note_cost(self, nano: int | None) -> None:
+        """Adds billionths of a currency."""
+        if nano is not None:
+            self.cost_nano = (self.cost_nano or 0) + nano
 
     def note_tokens(self, kind: str, count: int) -> None:
         """Adds tokens that a server reported."""

@@ -68,4 +68,6 @@ def _llm_fields(llm: LlmTotals) -> dict[str, object]:
     fields: dict[str, object] = {f"{name}_ms": distribution(sketch) for name, sketch in timings.items() if sketch.count}
     if llm.tokens:
         fields["tokens"] = {kind: llm.tokens[kind] for kind in TOKEN_KINDS if kind in llm.tokens}
+    if llm.cost_nano is not None:
+        fields["cost"] = llm.cost_nano / 1e9
     return fields

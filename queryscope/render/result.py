@@ -7,7 +7,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from schemas.results import Distribution, Regression, RunResult, SlaResult
+from schemas.results import Distribution, Metrics, Regression, RunResult, SlaResult
 
 VERDICT_STYLES = {
     "pass": "bold green",
@@ -43,7 +43,7 @@ def _parts(result: RunResult, title: str) -> Iterable[RenderableType]:
     yield _headline(result)
     yield _latencies(result)
     if result.metrics.tokens:
-        yield _tokens(result.metrics.tokens, result.metrics.duration_s)
+        yield _tokens(result.metrics.tokens, result.metrics)
     if result.sla:
         yield sla_table(result.sla)
         yield from (Text(f"  {each.expression}: {each.note}", style="dim") for each in result.sla if each.note)
@@ -90,10 +90,12 @@ def _latencies(result: RunResult) -> RenderableType:
     return table
 
 
-def _tokens(tokens: dict[str, int], duration_s: float) -> RenderableType:
+def _tokens(tokens: dict[str, int], metrics: Metrics) -> RenderableType:
     facts = [f"{kind} tokens: {count:,}" for kind, count in tokens.items()]
-    if tokens.get("output") and duration_s:
-        facts.append(f"{tokens['output'] / duration_s:,.0f} output tokens/s")
+    if tokens.get("output") and metrics.duration_s:
+        facts.append(f"{tokens['output'] / metrics.duration_s:,.0f} output tokens/s")
+    if metrics.cost is not None:
+        facts.append(f"cost: {metrics.cost:,.6g}")
     return Text("  " + " · ".join(facts))
 
 

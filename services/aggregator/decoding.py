@@ -37,6 +37,7 @@ class FoldedLlm(msgspec.Struct, gc=False):
     output_tokens: Count | None = None
     cached_tokens: Count | None = None
     reasoning_tokens: Count | None = None
+    cost_nano: Annotated[int, Meta(ge=0, le=2**62)] | None = None
 
 
 class FoldedOutcome(msgspec.Struct, tag="outcome", tag_field="type", gc=False):

@@ -76,3 +76,4 @@ def _add_tokens(totals: LlmTotals, llm: FoldedLlm) -> None:
     for kind, count in reported.items():
         if count is not None:
             totals.note_tokens(kind, count)
+    totals.note_cost(llm.cost_nano)

@@ -14,6 +14,7 @@ FORMAT = 1
 class _StoredLlm(msgspec.Struct, array_like=True):
     sketches: list[bytes]
     tokens: list[tuple[str, int]]
+    cost_nano: int | None = None
 
 
 class _Stored(msgspec.Struct, array_like=True):
@@ -70,14 +71,15 @@ def totals_from_bytes(data: bytes) -> Totals:
 
 
 def _stored_llm(llm: LlmTotals) -> _StoredLlm:
-    return _StoredLlm([_sketch_bytes(getattr(llm, name)) for name in LLM_SKETCHES], sorted(llm.tokens.items()))
+    sketches = [_sketch_bytes(getattr(llm, name)) for name in LLM_SKETCHES]
+    return _StoredLlm(sketches, sorted(llm.tokens.items()), llm.cost_nano)
 
 
 def _llm(stored: _StoredLlm) -> LlmTotals:
     if len(stored.sketches) != len(LLM_SKETCHES):
         raise SketchFormatError(f"{len(stored.sketches)} timings of language models, not {len(LLM_SKETCHES)}")
     sketches = {name: _sketch(part) for name, part in zip(LLM_SKETCHES, stored.sketches, strict=True)}
-    return LlmTotals(**sketches, tokens=dict(stored.tokens))
+    return LlmTotals(**sketches, tokens=dict(stored.tokens), cost_nano=stored.cost_nano)
 
 
 def _sketch(data: bytes) -> Sketch:

@@ -6,7 +6,7 @@ It must not know connections, or keep a word of the text. Instants are perf_coun
 import msgspec
 
 from backbone.maths.buckets import index_of_one
-from schemas.llm import Llm
+from schemas.llm import Llm, Price
 from schemas.outcomes import LlmOutcome
 from services.runner.sse import SseParser, SseTooLong
 
@@ -59,7 +59,8 @@ class _Answer(msgspec.Struct, gc=False):
 class LlmReader:
     """What all answers to one step share."""
 
-    def __init__(self, llm: Llm) -> None:
+    def __init__(self, llm: Llm, price: Price | None = None) -> None:
+        self.price = price
         self.model = llm.model
         self.stream = llm.stream
         self.decode = msgspec.json.Decoder(_Answer).decode
@@ -119,6 +120,8 @@ class LlmReading:
         """What it showed so far."""
         usage = self._usage or _Usage()
         given, made = usage.prompt_tokens_details or _Details(), usage.completion_tokens_details or _Details()
+        asked, answered, cached = map(_count, (usage.prompt_tokens, usage.completion_tokens, given.cached_tokens))
+        price = self._reader.price
         return LlmOutcome(
             model=self._reader.model,
             first_token=_instant_us(self._first_ns, t0_ns),
@@ -126,11 +129,14 @@ class LlmReading:
             last_token=_instant_us(self._last_ns, t0_ns),
             chunks=len(self._gaps_ns) + (1 if self._first_ns else 0),
             gaps=_sparse(self._gaps_ns),
-            input_tokens=_count(usage.prompt_tokens),
-            output_tokens=_count(usage.completion_tokens),
-            cached_tokens=_count(given.cached_tokens),
+            input_tokens=asked,
+            output_tokens=answered,
+            cached_tokens=cached,
             reasoning_tokens=_count(made.reasoning_tokens),
             finish_reason=self._finish_reason,
+            cost_nano=None
+            if price is None or self._usage is None
+            else price.cost_nano(asked or 0, answered or 0, cached or 0),
         )
 
     def _keep(self, data: bytes) -> None:

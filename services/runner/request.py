@@ -49,13 +49,15 @@ def endpoint_of(target: str) -> Endpoint:
 
 def wire_requests(scenario: Scenario) -> Sequence[WireRequest]:
     """The requests of all steps, in the order of the steps."""
-    return [_wire_request(scenario.target, step) for step in scenario.steps]
+    return [_wire_request(scenario, step) for step in scenario.steps]
 
 
-def _wire_request(target: str, step: Step) -> WireRequest:
-    if step.llm is None:
+def _wire_request(scenario: Scenario, step: Step) -> WireRequest:
+    target, llm = scenario.target, step.llm
+    if llm is None:
         return WireRequest(step.name, _wire(target, step.name, step.request), step.request.method == "HEAD")
-    return WireRequest(step.name, _wire(target, step.name, llm_request(step.llm)), False, LlmReader(step.llm))
+    reader = LlmReader(llm, scenario.prices.get(llm.model))
+    return WireRequest(step.name, _wire(target, step.name, llm_request(llm)), False, reader)
 
 
 def request_target(target: str, path: str) -> str:

@@ -49,13 +49,14 @@ async def test_a_scenario_mixes_streamed_and_plain_calls(cli: Cli, model: LabLlm
         "  - {name: chat, llm: {model: small, prompt: hi, max_tokens: 3}}\n"
         "  - {name: plain, llm: {path: /v1/completions, model: m, prompt: hi there, max_tokens: 5, stream: false}}\n"
         "  - {name: health, request: {path: /_lab/health}}\n"
-        "load: {requests: 30, concurrency: 3}\nsla: ['p50(ttft) < 60s step chat']\n"
+        "prices: {m: {input: 1, output: 2}}\nload: {requests: 30, concurrency: 3}\nsla: ['p50(ttft) < 60s step chat']\n"
     )
     done = await asyncio.to_thread(cli, "run", str(scenario), "--json")
     assert done.code == 0, done.err
     chat, plain, health = done.json["steps"]
     assert (chat["tokens"], chat["ttft_ms"]["count"]) == ({"input": 10, "output": 30, "reasoning": 20}, 10)
     assert (plain["tokens"], plain["ttft_ms"], plain["failed"]) == ({"input": 20, "output": 50}, None, 0)
+    assert (chat["cost"], plain["cost"], done.json["metrics"]["cost"]) == (None, 120e-6, 120e-6)
     assert (health["tokens"], health["ttft_ms"], health["failed"]) == (None, None, 0)
 
 

@@ -33,7 +33,7 @@ def streamed(sent: int, first: int, gaps: list[int], output_tokens: int | None =
     return LlmOutcome(
         model="small", first_token=sent + first, first_output_token=sent + first, last_token=sent + first + sum(gaps),
         chunks=len(gaps) + 1, gaps=Sketch.of(gaps).to_sparse(), input_tokens=7, output_tokens=output_tokens,
-        finish_reason="stop",
+        finish_reason="stop", cost_nano=1_500,
     )  # fmt: skip
 
 
@@ -70,13 +70,15 @@ def test_timings_and_tokens_are_those_of_the_outcomes() -> None:
     assert metrics.gap_ms.mean == pytest.approx(30, rel=0.004)
     assert (metrics.tpot_ms.count, metrics.tpot_ms.max) == (1, 5.0)  # one token has no time per token after it
     assert metrics.tokens == {"input": 14, "output": 12}
+    assert metrics.cost == 3e-6
 
 
 def test_requests_that_call_no_model_leave_nothing_of_it() -> None:
     totals = added([answer(0, 500, None)])
     assert totals.llm is None
     metrics = metrics_of(totals)
-    assert (metrics.ttft_ms, metrics.gap_ms, metrics.tpot_ms, metrics.tokens) == (None, None, None, None)
+    assert (metrics.ttft_ms, metrics.gap_ms, metrics.tpot_ms) == (None, None, None)
+    assert (metrics.tokens, metrics.cost) == (None, None)
 
 
 def test_what_failed_shows_no_timing_and_what_was_cut_off_shows_what_it_lived_to_show() -> None:

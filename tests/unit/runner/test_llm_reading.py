@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backbone.maths.sketch import Sketch
-from schemas.llm import Llm
+from schemas.llm import Llm, Price
 from schemas.outcomes import LlmOutcome
 from services.runner.body_connection import BodyConnection
 from services.runner.connection import Connection
@@ -72,6 +72,21 @@ def test_instants_gaps_and_tokens_of_a_whole_stream() -> None:
         gaps=gaps.to_sparse(), input_tokens=9, output_tokens=4, cached_tokens=2, reasoning_tokens=1,
         finish_reason="stop",
     )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("price", "nano"),
+    [
+        ({"input": 0.15, "output": 0.6, "cached": 0.075}, 7 * 150 + 2 * 75 + 4 * 600),
+        ({"input": 0.15, "output": 0.6}, 9 * 150 + 4 * 600),
+        ({"input": 0.0001, "output": 0}, 1),  # 0.9 of a billionth
+    ],
+)
+def test_an_answer_costs_what_its_usage_says(price: dict[str, float], nano: int) -> None:
+    reading = LlmReader(Llm(model="small", prompt="hello"), Price.model_validate(price)).begin()
+    assert reading.outcome(0).cost_nano is None
+    reading.feed(event(usage=USAGE), MS)
+    assert reading.outcome(0).cost_nano == nano
 
 
 def test_completions_are_timed_by_their_text() -> None:
