@@ -6,7 +6,7 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-NAMES = ("broker_outage", "conservation", "engine", "log_backends", "pipeline", "start_up", "undecodable")
+NAMES = ("broker_outage", "conservation", "engine", "llm", "log_backends", "pipeline", "start_up", "undecodable")
 
 
 def main(names: list[str]) -> int:

@@ -16,10 +16,14 @@ from collections.abc import Sequence
 
 from lab import faults
 from lab.errors import LabError
+from lab.llm_server import serve_llm
+from lab.llm_settings import LlmSettings
 from lab.net_faults import NET_KINDS
 from lab.proxy import ProxySettings, serve_proxy
 from lab.service import Addresses, serve
 from lab.settings import TargetSettings
+
+Settings = TargetSettings | LlmSettings | ProxySettings
 
 _PR_SET_PDEATHSIG = 1
 
@@ -29,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = _parser()
     options = parser.parse_args(arguments)
     try:
-        settings = _proxy_settings(options) if options.target == "proxy" else _settings(options)
+        settings = _settings(options)
     except LabError as error:
         print(f"lab: {error}", file=sys.stderr)
         return 2
@@ -46,8 +50,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m lab", description="Targets with programmable faults.")
     kinds = parser.add_subparsers(dest="target", required=True)
+    _add_llm(kinds.add_parser("llm", help="an OpenAI-compatible streaming target"))
     _add_proxy(kinds.add_parser("proxy", help="a TCP proxy whose network fails on command"))
-    http = kinds.add_parser("http", help="an HTTP/1.1 target")
+    _add_http(kinds.add_parser("http", help="an HTTP/1.1 target"))
+    return parser
+
+
+def _add_http(http: argparse.ArgumentParser) -> None:
     healthy = TargetSettings()
     http.add_argument("--host", default=healthy.host)
     http.add_argument("--port", type=int, default=healthy.port, help="0 (default): any free one")
@@ -67,7 +76,6 @@ def _parser() -> argparse.ArgumentParser:
         help=f"start_s counts from the first request; kinds: {', '.join(faults.KINDS)}",
     )
     http.add_argument("--stdin-eof", action="store_true", help="end when stdin ends or the parent dies")
-    return parser
 
 
 def _add_proxy(proxy: argparse.ArgumentParser) -> None:
@@ -81,11 +89,27 @@ def _add_proxy(proxy: argparse.ArgumentParser) -> None:
     proxy.add_argument("--stdin-eof", action="store_true", help="end when stdin ends or the parent dies")
 
 
-def _proxy_settings(options: argparse.Namespace) -> ProxySettings:
-    return ProxySettings(options.upstream_port, options.port, options.control_port)
+def _add_llm(llm: argparse.ArgumentParser) -> None:
+    plain = LlmSettings()
+    llm.add_argument("--host", default=plain.host)
+    llm.add_argument("--port", type=int, default=plain.port, help="0 (default): any free one")
+    llm.add_argument("--ttft-ms", type=float, default=plain.ttft_ms, help="from the request to the first token")
+    llm.add_argument("--gap-ms", type=float, default=plain.gap_ms, help="from one token to the next")
+    llm.add_argument("--tokens", type=int, default=plain.tokens, help="of an answer; 0 (default): its max_tokens")
+    llm.add_argument("--reasoning-tokens", type=int, default=plain.reasoning_tokens, help="the first so many of them")
+    llm.add_argument("--cached-tokens", type=int, default=plain.cached_tokens, help="of the prompt, in the usage")
+    llm.add_argument("--stdin-eof", action="store_true", help="end when stdin ends or the parent dies")
 
 
-def _settings(options: argparse.Namespace) -> TargetSettings:
+def _settings(options: argparse.Namespace) -> Settings:
+    if options.target == "proxy":
+        return ProxySettings(options.upstream_port, options.port, options.control_port)
+    if options.target == "llm":
+        return LlmSettings(**{name: getattr(options, name) for name in LlmSettings.__slots__})
+    return _target_settings(options)
+
+
+def _target_settings(options: argparse.Namespace) -> TargetSettings:
     return TargetSettings(
         host=options.host,
         port=options.port,
@@ -101,7 +125,7 @@ def _settings(options: argparse.Namespace) -> TargetSettings:
     )
 
 
-def _run(settings: TargetSettings | ProxySettings, *, stdin_eof: bool) -> None:
+def _run(settings: Settings, *, stdin_eof: bool) -> None:
     async def until_told_to_stop() -> None:
         loop, stop = asyncio.get_running_loop(), asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -113,6 +137,8 @@ def _run(settings: TargetSettings | ProxySettings, *, stdin_eof: bool) -> None:
         gc.freeze()
         if isinstance(settings, ProxySettings):
             await serve_proxy(settings, _announce, stop)
+        elif isinstance(settings, LlmSettings):
+            await serve_llm(settings, lambda url: _announce(Addresses(url, url)), stop)
         else:
             await serve(settings, _announce, stop)
 

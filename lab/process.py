@@ -17,6 +17,7 @@ import httpx
 
 from lab.errors import FaultError, TargetError
 from lab.faults import Fault
+from lab.llm_settings import LlmSettings
 from lab.net_faults import NetFault
 from lab.settings import TargetSettings
 
@@ -141,6 +142,14 @@ class LabServer(LabProcess):
     async def record(self) -> list[dict[str, object]]:
         """What was injected so far."""
         return cast(list[dict[str, object]], await self._command("GET", "record"))
+
+
+class LabLlm(LabProcess):
+    """An OpenAI-compatible target; it takes no faults."""
+
+    def __init__(self, settings: LlmSettings | None = None) -> None:
+        self.settings = settings or LlmSettings()
+        super().__init__(["llm", *self.settings.arguments()])
 
 
 class LabProxy(LabProcess):

@@ -9,6 +9,7 @@ from pathlib import Path
 from pydantic import BaseModel, ValidationError
 
 from queryscope.errors import ConfigurationError
+from schemas.llm import Llm, Price
 from schemas.load import Load, Spike, Stage
 from schemas.scenario import Request, Scenario, Step, Timeouts
 
@@ -71,7 +72,7 @@ def _explain(error: ValidationError, document: object, origin: str) -> str:
 
 def _known_fields(loc: Sequence[int | str]) -> list[str]:
     models: dict[str, type[BaseModel]] = {"load": Load, "timeouts": Timeouts, "steps": Step, "request": Request}
-    models |= {"stages": Stage, "spike": Spike}
+    models |= {"stages": Stage, "spike": Spike, "llm": Llm, "prices": Price}
     owner: type[BaseModel] = Scenario
     for part in loc[:-1]:
         owner = models.get(str(part), owner)

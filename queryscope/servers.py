@@ -36,8 +36,8 @@ def find_server(settings: Settings) -> str | None:
 def choose_server(settings: Settings, scenario: Scenario, *, allow_targets: tuple[str, ...] = ()) -> str | None:
     """The server that shall make this run, None for this process tree.
 
-    The person at the terminal may do more than a server lets anybody do: literal credentials and targets beyond
-    loopback stay in this process tree unless QUERYSCOPE_URL names the server.
+    The person at the terminal may do more than a server lets anybody do: literal credentials, prompts and targets
+    beyond loopback stay in this process tree unless QUERYSCOPE_URL names the server.
     """
     credentials = scenario.credential_headers()
     if settings.url:
@@ -48,6 +48,6 @@ def choose_server(settings: Settings, scenario: Scenario, *, allow_targets: tupl
             )
         return find_server(settings)
     host = urlsplit(scenario.target).hostname or ""
-    if credentials or allow_targets or host not in LOOPBACK_NAMES:
+    if credentials or scenario.has_prompts or allow_targets or host not in LOOPBACK_NAMES:
         return None
     return find_server(settings)

@@ -9,7 +9,7 @@ import msgspec
 
 ErrorKind = Literal[
     "connect_refused", "connect_timeout", "dns", "tls", "timeout", "reset", "closed_early", "protocol",
-    "check_failed", "cancelled", "client",
+    "check_failed", "cancelled", "client", "stream",
 ]  # fmt: skip
 ERROR_KINDS: tuple[ErrorKind, ...] = get_args(ErrorKind)
 
@@ -19,12 +19,38 @@ SparseCounts = list[tuple[int, int]]
 """Sparse sketch: (bucket index, count) pairs in ascending order of index; indices as in backbone.maths.sketch."""
 
 
+class LlmOutcome(msgspec.Struct, omit_defaults=True, gc=False):
+    """What a language model's answer showed beyond the HTTP exchange. No prompt and no text of an answer is kept.
+
+    Instants are microseconds since t0, None where that never came; only a streamed answer has them. first_token: the
+    first content that is not empty; first_output_token: the first that is not reasoning; chunks: how many pieces had
+    content (a chunk is not a token); gaps: microseconds between one such piece and the next.
+    Tokens are what the server's usage says, verbatim; None where it does not say. cost_nano: billionths of the
+    currency of the scenario's price for the model; None without a price or without usage.
+    """
+
+    model: str
+    first_token: int | None = None
+    first_output_token: int | None = None
+    last_token: int | None = None
+    chunks: int = 0
+    gaps: SparseCounts = []
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cached_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    finish_reason: str | None = None
+    cost_nano: int | None = None
+
+
 class RequestOutcome(msgspec.Struct, tag="outcome", tag_field="type", omit_defaults=True, gc=False):
     """One attempt of one request. `seq` is dense per (run, worker) in append order and counts marks too.
 
     `window` is the second the outcome is counted in: max(second of `finished`, last marked window + 1).
     `dns`, `connect`, `tls` are durations in microseconds, present when the connection is new.
-    `status` is 0 where no status line was read. `error` is None for an answer, whatever its status.
+    `status` is 0 where no status line was read. `error` is None for an answer, whatever its status; "stream" is an
+    answer to an LLM step that is none: broken JSON, an error object, a stream without its end.
+    `llm` is there for every outcome of an LLM step, and for no other.
     """
 
     run: str
@@ -54,6 +80,7 @@ class RequestOutcome(msgspec.Struct, tag="outcome", tag_field="type", omit_defau
     ratelimit_remaining: int | None = None
     in_flight: int = 0
     loop_lag: int = 0
+    llm: LlmOutcome | None = None
 
 
 class WindowMark(msgspec.Struct, tag="mark", tag_field="type", omit_defaults=True):

@@ -6,8 +6,10 @@ from urllib.parse import urlsplit
 from pydantic import Field, field_validator, model_validator
 
 from schemas.base import Strict
+from schemas.headers import Headers
+from schemas.llm import Llm, Price
 from schemas.load import Load, Seconds
-from schemas.sla import Sla, parse_sla
+from schemas.sla import STREAM_TIMINGS, Sla, parse_sla
 
 Method = Annotated[str, Field(pattern=r"^[A-Z]{1,16}$")]
 
@@ -22,7 +24,7 @@ class Request(Strict):
 
     method: Method = "GET"
     path: str = ""
-    headers: dict[str, str] = {}
+    headers: Headers = {}
     body: str | None = None
 
     @field_validator("method", mode="before")
@@ -30,21 +32,28 @@ class Request(Strict):
     def _upper(cls, method: object) -> object:
         return method.upper() if isinstance(method, str) else method
 
-    @field_validator("headers")
-    @classmethod
-    def _no_line_breaks(cls, headers: dict[str, str]) -> dict[str, str]:
-        for name, value in headers.items():
-            if not name.strip() or any(c in name + value for c in "\r\n\0"):
-                raise ValueError(f"header {name!r} is empty or has a line break in it")
-        return headers
-
 
 class Step(Strict):
-    """One kind of request of the mix; `weight` is its share beside the other steps' weights."""
+    """One kind of request of the mix; `weight` is its share beside the other steps' weights.
+
+    A step is a `request`, or an `llm` call that is turned into one.
+    """
 
     name: Annotated[str, Field(min_length=1, max_length=64)] = "default"
     weight: Annotated[int, Field(ge=1, le=1000)] = 1
     request: Request = Request()
+    llm: Llm | None = None
+
+    @model_validator(mode="after")
+    def _request_or_llm(self) -> "Step":
+        if self.llm is not None and self.request != Request():
+            raise ValueError("a step is a request or an llm call: write two steps")
+        return self
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The headers that the scenario gives it."""
+        return self.request.headers if self.llm is None else self.llm.headers
 
 
 class Timeouts(Strict):
@@ -58,7 +67,7 @@ class Timeouts(Strict):
 
 
 class Scenario(Strict):
-    """A whole benchmark. Runs of the same name and target form a history."""
+    """A whole benchmark. Runs of the same name and target form a history. prices: by model."""
 
     name: Annotated[str, Field(max_length=200)] = ""
     target: str
@@ -68,6 +77,7 @@ class Scenario(Strict):
     insecure: bool = False
     sla: list[Sla] = []
     labels: dict[str, str] = {}
+    prices: dict[str, Price] = {}
 
     @field_validator("target")
     @classmethod
@@ -110,6 +120,9 @@ class Scenario(Strict):
         for sla in self.sla:
             if sla.step is not None and sla.step not in names:
                 raise ValueError(f"SLA '{sla.text}' names step '{sla.step}', the steps are: {', '.join(names)}")
+            judged = [step for step in self.steps if sla.step in (None, step.name)]
+            if sla.of in STREAM_TIMINGS and not any(step.llm is not None and step.llm.stream for step in judged):
+                raise ValueError(f"SLA '{sla.text}': {sla.of} is measured on streamed llm steps, and there is none")
         return self
 
     def credential_headers(self) -> list[str]:
@@ -117,25 +130,23 @@ class Scenario(Strict):
         return [
             name
             for step in self.steps
-            for name, value in step.request.headers.items()
+            for name, value in step.headers.items()
             if name.lower() in CREDENTIAL_HEADERS and value != REDACTED
         ]
 
-    def redacted(self) -> "Scenario":
-        """The scenario as it may be logged: literal credentials replaced by ***."""
-        steps = [
-            step.model_copy(
-                update={
-                    "request": step.request.model_copy(
-                        update={
-                            "headers": {
-                                name: REDACTED if name.lower() in CREDENTIAL_HEADERS else value
-                                for name, value in step.request.headers.items()
-                            }
-                        }
-                    )
-                }
-            )
-            for step in self.steps
-        ]
-        return self.model_copy(update={"steps": steps})
+    @property
+    def has_prompts(self) -> bool:
+        """Whether a prompt stands in it."""
+        return any(step.llm is not None and step.llm.prompt != REDACTED for step in self.steps)
+
+    def redacted(self, *, prompts: bool = True) -> "Scenario":
+        """The scenario as it may be logged: literal credentials replaced by ***, and prompts unless told otherwise."""
+        return self.model_copy(update={"steps": [_redacted(step, prompts) for step in self.steps]})
+
+
+def _redacted(step: Step, prompts: bool) -> Step:
+    headers = {name: REDACTED if name.lower() in CREDENTIAL_HEADERS else value for name, value in step.headers.items()}
+    if step.llm is None:
+        return step.model_copy(update={"request": step.request.model_copy(update={"headers": headers})})
+    hidden = {"headers": headers} | ({"prompt": REDACTED} if prompts else {})
+    return step.model_copy(update={"llm": step.llm.model_copy(update=hidden)})

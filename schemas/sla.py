@@ -2,7 +2,7 @@
 
 import difflib
 import functools
-from typing import Annotated, Literal, NoReturn
+from typing import Annotated, Literal, NoReturn, get_args
 
 from lark import Lark, Token, Transformer, UnexpectedInput
 from lark.exceptions import VisitError
@@ -12,11 +12,13 @@ from schemas.base import Strict
 from schemas.units import format_ms, parse_duration_s
 
 Aggregate = Literal["quantile", "mean", "max", "error_rate", "throughput", "goodput"]
-Timing = Literal["latency", "scheduled_latency", "service"]
+Timing = Literal["latency", "scheduled_latency", "service", "ttft", "ttfo", "gap", "tpot"]
 Operator = Literal["<", "<=", ">", ">="]
 
 METRIC_NAMES = ("p50", "p90", "p95", "p99", "p999", "avg", "mean", "max", "error_rate", "throughput", "goodput")
-TIMING_NAMES: tuple[Timing, ...] = ("latency", "scheduled_latency", "service")
+TIMING_NAMES: tuple[Timing, ...] = get_args(Timing)
+STREAM_TIMINGS: frozenset[Timing] = frozenset({"ttft", "ttfo", "gap", "tpot"})
+"""Measured on the answers of language models alone."""
 
 _GRAMMAR = r"""
 start: metric OP bound modifier*

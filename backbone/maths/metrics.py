@@ -1,5 +1,6 @@
 """Owns how totals become the public metrics of a run or a step. It must not know where the totals come from."""
 
+from backbone.maths.llm_totals import LLM_TIMINGS, TOKEN_KINDS, LlmTotals
 from backbone.maths.sketch import Sketch, summary_ms
 from backbone.maths.totals import Totals
 from schemas.results import Distribution, Metrics, StepMetrics
@@ -57,4 +58,16 @@ def _fields(totals: Totals, planned_s: float | None) -> dict[str, object]:
         "failed_latency_ms": distribution(totals.failed_latency),
         "scheduled_latency_ms": distribution(totals.scheduled),
         "service_ms": distribution(totals.service),
+        **({} if totals.llm is None else _llm_fields(totals.llm)),
     }
+
+
+def _llm_fields(llm: LlmTotals) -> dict[str, object]:
+    """A timing that no answer showed stays away, as do tokens that no server reported."""
+    timings: dict[str, Sketch] = {name: getattr(llm, name) for name in LLM_TIMINGS}
+    fields: dict[str, object] = {f"{name}_ms": distribution(sketch) for name, sketch in timings.items() if sketch.count}
+    if llm.tokens:
+        fields["tokens"] = {kind: llm.tokens[kind] for kind in TOKEN_KINDS if kind in llm.tokens}
+    if llm.cost_nano is not None:
+        fields["cost"] = llm.cost_nano / 1e9
+    return fields

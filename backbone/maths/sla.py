@@ -11,11 +11,12 @@ import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from backbone.maths.llm_totals import LlmTotals
 from backbone.maths.metrics import error_rate
 from backbone.maths.sketch import Sketch
 from backbone.maths.totals import Totals
 from schemas.results import SlaStatus
-from schemas.sla import Sla, Timing
+from schemas.sla import STREAM_TIMINGS, Sla, Timing
 
 HOLDS: Mapping[str, Callable[[float, float], bool]] = {
     "<": operator.lt,
@@ -87,19 +88,26 @@ def assess(sla: Sla, view: SlaView, *, open_loop: bool, baseline: Mapping[str, f
 
 
 def all_over(sla: Sla, ages: Sketch, baseline: Mapping[str, float] | None = None) -> bool:
-    """Whether every one of these requests in flight is already older than a latency promise allows."""
+    """Whether every one of these requests in flight is already older than a latency promise allows.
+
+    The age of a stream says nothing of its first token or its gaps.
+    """
     target = target_of(sla, baseline)
-    latency = sla.unit == "ms" and sla.operator in ("<", "<=")
+    latency = sla.unit == "ms" and sla.operator in ("<", "<=") and sla.of not in STREAM_TIMINGS
     return latency and target is not None and ages.min is not None and not HOLDS[sla.operator](ages.min / 1000, target)
 
 
 def _timed(sla: Sla, view: SlaView, open_loop: bool) -> tuple[Sketch, Sketch]:
-    totals = view.totals
+    """What was observed of the promise's timing, and what was cut off before it could be."""
+    totals, timing = view.totals, timing_of(sla, open_loop)
+    if timing in STREAM_TIMINGS:
+        llm = totals.llm or LlmTotals()
+        return getattr(llm, timing), getattr(llm, f"censored_{timing}")
     observed, cut_off = {
         "latency": (totals.latency, totals.censored),
         "scheduled_latency": (totals.scheduled, totals.censored_scheduled),
         "service": (totals.service, totals.censored_service),
-    }[timing_of(sla, open_loop)]
+    }[timing]
     if view.in_flight_ages is None or not view.in_flight_ages.count:
         return observed, cut_off
     both = cut_off.copy()
@@ -134,7 +142,8 @@ def _too_few(sla: Sla, target: float, actual: float, observed: Sketch, cut_off: 
         return Assessment("breach", actual, target, cut_off.count > 0, True)
     assert sla.quantile is not None
     needed = math.ceil(round(1 / (1 - sla.quantile), 9))
-    note = f"{sla.metric} needs at least {needed} requests, there were {count}"
+    counted = "gaps" if sla.of == "gap" else "requests"
+    note = f"{sla.metric} needs at least {needed} {counted}, there were {count}"
     return Assessment("not_enough_data", actual, target, cut_off.count > 0, True, note)
 
 

@@ -6,6 +6,7 @@ Must not know windows, partitions or where outcomes come from. Merging is additi
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from backbone.maths.llm_totals import LlmTotals
 from backbone.maths.sketch import Sketch
 
 SKETCHES = (
@@ -27,7 +28,7 @@ class Totals:
     latency, scheduled, service cover what was answered without failing, failed_latency the rest.
     The censored ones hold what was cut off, at its age: cancelled requests and those that timed out.
     by_status counts answers, by_error failures without cancelled ones. The three instants are microseconds since t0,
-    None where there is none; last_finished_us leaves cancelled requests out.
+    None where there is none; last_finished_us leaves cancelled requests out. llm: of LLM steps, else None.
     """
 
     requests: int = 0
@@ -47,6 +48,7 @@ class Totals:
     censored: Sketch = field(default_factory=Sketch)
     censored_scheduled: Sketch = field(default_factory=Sketch)
     censored_service: Sketch = field(default_factory=Sketch)
+    llm: LlmTotals | None = None
 
     def merge(self, other: "Totals") -> None:
         """Adds everything of `other`, which stays as it is."""
@@ -61,6 +63,14 @@ class Totals:
         self.note_scheduled(other.first_scheduled_us)
         self.note_finished(other.last_finished_us)
         self.note_cancelled(other.last_cancelled_us)
+        if other.llm is not None:
+            self.llm_totals().merge(other.llm)
+
+    def llm_totals(self) -> LlmTotals:
+        """Those of the LLM steps, made where there are none yet."""
+        if self.llm is None:
+            self.llm = LlmTotals()
+        return self.llm
 
     def note_scheduled(self, at_us: int | None) -> None:
         """Moves the first scheduled instant back where needed."""

@@ -9,6 +9,8 @@ finding. A second (of one worker) is
     busy      when the loop used BUSY_SHARE of the processor time it could have had.
 Open loop: load that was not delivered as intended voids the run. Closed loop: a saturated client only makes latency
 worse and throughput lower, so that is the warning CLIENT_BOUND: who judges lets a pass stand, and a breach not.
+Streams: a client that reads late reads several chunks together, which makes most gaps shorter and a few longer. A pass
+cannot stand on that: a loop that came later than STREAM_LAGGING_US voids a run that measured gaps.
 """
 
 import msgspec
@@ -21,6 +23,7 @@ from schemas.results import EventCounts, Validity
 SLOW_US = 10_000
 LATE_US = 50_000
 LAGGING_US = 100_000
+STREAM_LAGGING_US = 25_000
 BUSY_SHARE = 0.95
 SUSTAINED_SECONDS = 3
 SUSTAINED_SHARE = 0.10
@@ -44,6 +47,7 @@ class MarkTotals(msgspec.Struct):
     late_in_flight_max: int = 0
     dispatch_delay_max_us: int = 0
     loop_lag_max_us: int = 0
+    stream_lagging: int = 0
 
     def add(self, mark: WindowMark) -> None:
         """One more second."""
@@ -51,6 +55,7 @@ class MarkTotals(msgspec.Struct):
         self.intended += mark.intended
         self.started += mark.started
         self.lagging += mark.loop_lag_max_us > LAGGING_US
+        self.stream_lagging += mark.loop_lag_max_us > STREAM_LAGGING_US
         self.busy += mark.cpu_share > BUSY_SHARE
         self.loop_lag_max_us = max(self.loop_lag_max_us, mark.loop_lag_max_us)
         self.dispatch_delay_max_us = max(self.dispatch_delay_max_us, mark.dispatch_delay_p99_us)
@@ -71,7 +76,7 @@ def is_client_bound(marks: MarkTotals) -> bool:
 
 def judge_validity(load: Load, marks: MarkTotals, totals: Totals, events: EventCounts) -> Validity:
     """Reasons and warnings of a run that came to its own end."""
-    reasons = _losses(events) + _own_errors(totals)
+    reasons = _losses(events) + _own_errors(totals) + _late_reads(totals, marks)
     if load.open_loop:
         reasons += _undelivered(load.concurrency or DEFAULT_CONNECTION_LIMIT, load.workers, marks)
     warnings = [_client_bound(marks)] if is_client_bound(marks) else []
@@ -96,6 +101,16 @@ def _own_errors(totals: Totals) -> list[str]:
     if not own or own < totals.requests * OWN_ERRORS_SHARE:
         return []
     return [f"client_limits: {own} requests failed for want of ports, file descriptors or memory on this machine"]
+
+
+def _late_reads(totals: Totals, marks: MarkTotals) -> list[str]:
+    if totals.llm is None or not totals.llm.gap.count or not marks.lasts(marks.stream_lagging):
+        return []
+    return [
+        f"stream_lag: the client's loop came more than {STREAM_LAGGING_US // 1000} ms late in "
+        f"{marks.stream_lagging} of {marks.seconds} s, at worst {marks.loop_lag_max_us / 1000:.0f} ms: chunks were "
+        "read together, and gaps are not the server's"
+    ]
 
 
 def _undelivered(connection_limit: int, workers: int, marks: MarkTotals) -> list[str]:

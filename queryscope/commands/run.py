@@ -14,6 +14,7 @@ from backbone.views import RunEvent
 from queryscope import exits
 from queryscope.commands.common import command_settings, stdout_console
 from queryscope.errors import ConfigurationError, FrontDoorError, OurFailure, as_front_door_error, first_line
+from queryscope.llm_options import llm_step
 from queryscope.render.seconds_csv import seconds_csv
 from queryscope.scenarios import is_file_argument, read_scenario
 from queryscope.sessions import RunOrder, Session, embedded_session, follow
@@ -44,6 +45,11 @@ SCENARIO_OVERRIDES = ("labels", "name", "slas", "insecure", "workers")
 @click.option("--name", help="Runs of one name and target form a history.")
 @click.option("--baseline", metavar="RUN", help="The run to compare with.")
 @click.option("--allow-target", "allow", multiple=True, metavar="CIDR", help="Allow link-local or metadata addresses.")
+@click.option("--llm", is_flag=True, help="Call an OpenAI-compatible API: TARGET is its base URL.")
+@click.option("--model", help="With --llm: the model to ask.")
+@click.option("--prompt", metavar="TEXT|@FILE", help="With --llm: what to ask it. It is not logged.")
+@click.option("--max-tokens", type=click.IntRange(min=1), help="With --llm: limit of an answer (128).")
+@click.option("--no-stream", is_flag=True, help="With --llm: ask for whole answers instead of streams.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 @click.option(
     "--csv", "csv_file", type=click.Path(path_type=Path), metavar="FILE", help="A row for each second, as it closes."
@@ -100,19 +106,10 @@ def scenario_from(target: str, options: dict[str, object]) -> Scenario:
         if given:
             raise ConfigurationError(f"--{given[0]} does not go with a scenario file: write it in {target}")
         return _with_overrides(read_scenario(target), options)
-    body = _body(options["body"])
     fields = {
         "target": target,
         "name": options["name"] or "",
-        "steps": [
-            {
-                "request": {
-                    "method": options["method"] or ("POST" if body is not None else "GET"),
-                    "headers": _pairs(options["headers"], ":", "-H 'K: V'"),
-                    "body": body,
-                }
-            }
-        ],
+        "steps": [_step(target, options)],
         "load": {name: options[name] for name in LOAD_OPTIONS if options[name] is not None},
         "timeouts": {"total": options["timeout"]} if options["timeout"] else {},
         "insecure": options["insecure"],
@@ -123,6 +120,16 @@ def scenario_from(target: str, options: dict[str, object]) -> Scenario:
         return Scenario.model_validate(fields)
     except ValidationError as error:
         raise ConfigurationError(first_line(error)) from None
+
+
+def _step(target: str, options: dict[str, object]) -> dict[str, object]:
+    headers = _pairs(options["headers"], ":", "-H 'K: V'")
+    llm = llm_step(target, options | {"prompt": _text(options["prompt"], "prompt")}, headers)
+    if llm is not None:
+        return {"llm": llm}
+    body = _text(options["body"], "body")
+    method = options["method"] or ("POST" if body is not None else "GET")
+    return {"request": {"method": method, "headers": headers, "body": body}}
 
 
 def _with_overrides(scenario: Scenario, options: dict[str, object]) -> Scenario:
@@ -153,13 +160,14 @@ def _pairs(items: object, separator: str, form: str) -> dict[str, str]:
     return pairs
 
 
-def _body(value: object) -> str | None:
+def _text(value: object, what: str) -> str | None:
+    """What an option says: itself, or what the file after its @ holds."""
     if value is None or not str(value).startswith("@"):
         return None if value is None else str(value)
     try:
         return Path(str(value)[1:]).read_text()
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"the body file {str(value)[1:]} cannot be read: {first_line(error)}") from None
+        raise ConfigurationError(f"the {what} file {str(value)[1:]} cannot be read: {first_line(error)}") from None
 
 
 def unwatched(_: RunEvent) -> None:

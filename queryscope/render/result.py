@@ -7,7 +7,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from schemas.results import Distribution, Regression, RunResult, SlaResult
+from schemas.results import Distribution, Metrics, Regression, RunResult, SlaResult
 
 VERDICT_STYLES = {
     "pass": "bold green",
@@ -42,6 +42,8 @@ def _parts(result: RunResult, title: str) -> Iterable[RenderableType]:
         yield Text(f"  warning: {warning}", style="yellow")
     yield _headline(result)
     yield _latencies(result)
+    if result.metrics.tokens:
+        yield _tokens(result.metrics.tokens, result.metrics)
     if result.sla:
         yield sla_table(result.sla)
         yield from (Text(f"  {each.expression}: {each.note}", style="dim") for each in result.sla if each.note)
@@ -79,9 +81,22 @@ def _latencies(result: RunResult) -> RenderableType:
         rows.insert(0, ("scheduled", metrics.scheduled_latency_ms))
     if metrics.failed_latency_ms.count:
         rows.append(("failed", metrics.failed_latency_ms))
+    streamed = (("ttft", metrics.ttft_ms), ("gap", metrics.gap_ms), ("tpot", metrics.tpot_ms))
+    rows += [(name, d) for name, d in streamed if d is not None]
+    if metrics.ttfo_ms is not None and metrics.ttfo_ms != metrics.ttft_ms:
+        rows.append(("ttfo", metrics.ttfo_ms))
     for name, d in rows:
         table.add_row(name, *(milliseconds(value) for value in _columns(d)))
     return table
+
+
+def _tokens(tokens: dict[str, int], metrics: Metrics) -> RenderableType:
+    facts = [f"{kind} tokens: {count:,}" for kind, count in tokens.items()]
+    if tokens.get("output") and metrics.duration_s:
+        facts.append(f"{tokens['output'] / metrics.duration_s:,.0f} output tokens/s")
+    if metrics.cost is not None:
+        facts.append(f"cost: {metrics.cost:,.6g}")
+    return Text("  " + " · ".join(facts))
 
 
 def _columns(d: Distribution) -> tuple[float | None, ...]:

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backbone.maths.totals import Totals
-from services.aggregator.decoding import FoldedOutcome
+from services.aggregator.decoding import FoldedLlm, FoldedOutcome
+from services.aggregator.llm_columns import Measured, add_llm
 
 Column = NDArray[np.int64]
 GroupKey = tuple[int, int, str]
@@ -23,7 +24,7 @@ FIRST_FAILED_STATUS = 400
 
 @dataclass(slots=True)
 class Columns:
-    """Outcomes as columns of equal length; `errors` is None where there is none."""
+    """Outcomes as columns of equal length; `errors` and `llm` are None where there is none."""
 
     scheduled: Column
     started: Column
@@ -33,6 +34,7 @@ class Columns:
     bytes_in: Column
     bytes_out: Column
     errors: NDArray[np.object_] | None
+    llm: NDArray[np.object_] | None
 
     def where(self, mask: NDArray[np.bool_]) -> "Columns":
         return Columns(
@@ -44,6 +46,7 @@ class Columns:
             self.bytes_in[mask],
             self.bytes_out[mask],
             None if self.errors is None else self.errors[mask],
+            None if self.llm is None else self.llm[mask],
         )
 
 
@@ -54,6 +57,7 @@ def integers(values: list[int]) -> Column:
 def columns_of(outcomes: Sequence[FoldedOutcome]) -> Columns:
     """The columns that totals are made of."""
     errors: list[str | None] = [o.error for o in outcomes]
+    llm: list[FoldedLlm | None] = [o.llm for o in outcomes]
     return Columns(
         integers([o.scheduled for o in outcomes]),
         integers([o.started for o in outcomes]),
@@ -63,6 +67,7 @@ def columns_of(outcomes: Sequence[FoldedOutcome]) -> Columns:
         integers([o.bytes_in for o in outcomes]),
         integers([o.bytes_out for o in outcomes]),
         None if errors.count(None) == len(errors) else np.array(errors, dtype=np.object_),
+        None if llm.count(None) == len(llm) else np.array(llm, dtype=np.object_),
     )
 
 
@@ -97,6 +102,8 @@ def add(totals: Totals, c: Columns) -> None:
     totals.bytes_in += int(c.bytes_in.sum())
     totals.bytes_out += int(c.bytes_out.sum())
     failed = c.status >= FIRST_FAILED_STATUS
+    if c.llm is not None:
+        _add_llm(totals, c, c.llm)
     if c.errors is not None:
         failed, c = _set_errors_apart(totals, failed, c)
     if c.status.size == 0:
@@ -112,6 +119,19 @@ def add(totals: Totals, c: Columns) -> None:
     totals.latency.add(latency)
     totals.scheduled.add(c.finished - c.scheduled)
     totals.service.add(c.finished - c.sent)
+
+
+def _add_llm(totals: Totals, c: Columns, llm: NDArray[np.object_]) -> None:
+    errors = [None] * llm.size if c.errors is None else c.errors.tolist()
+    measured = [
+        Measured(part, sent, finished, error in CUT_OFF, error is not None or status >= FIRST_FAILED_STATUS)
+        for part, sent, finished, error, status in zip(
+            llm.tolist(), c.sent.tolist(), c.finished.tolist(), errors, c.status.tolist(), strict=True
+        )
+        if part is not None
+    ]
+    if measured:
+        add_llm(totals.llm_totals(), measured)
 
 
 def _set_errors_apart(totals: Totals, failed: NDArray[np.bool_], c: Columns) -> tuple[NDArray[np.bool_], Columns]:

@@ -11,6 +11,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from backbone.maths.buckets import MAX_INDEX
 from backbone.maths.errors import SketchFormatError
 from backbone.maths.sketch import Sketch
 from schemas.outcomes import WindowMark, WorkerFence
@@ -22,6 +23,21 @@ Micros = Annotated[int, Meta(ge=-_LARGE, le=_LARGE)]
 Count = Annotated[int, Meta(ge=0, le=_LARGE)]
 Window = Annotated[int, Meta(ge=0, le=MAX_WINDOW)]
 Small = Annotated[int, Meta(ge=0, le=2**31 - 1)]
+Bucket = Annotated[int, Meta(ge=0, le=MAX_INDEX)]
+
+
+class FoldedLlm(msgspec.Struct, gc=False):
+    """The fields of an LlmOutcome that are folded."""
+
+    first_token: Micros | None = None
+    first_output_token: Micros | None = None
+    last_token: Micros | None = None
+    gaps: list[tuple[Bucket, Annotated[int, Meta(ge=1, le=2**31 - 1)]]] = []
+    input_tokens: Count | None = None
+    output_tokens: Count | None = None
+    cached_tokens: Count | None = None
+    reasoning_tokens: Count | None = None
+    cost_nano: Annotated[int, Meta(ge=0, le=2**62)] | None = None
 
 
 class FoldedOutcome(msgspec.Struct, tag="outcome", tag_field="type", gc=False):
@@ -41,6 +57,7 @@ class FoldedOutcome(msgspec.Struct, tag="outcome", tag_field="type", gc=False):
     error: str | None = None
     bytes_out: Count = 0
     bytes_in: Count = 0
+    llm: FoldedLlm | None = None
 
 
 FoldedRecord = FoldedOutcome | WindowMark | WorkerFence

@@ -3,11 +3,18 @@
 import msgspec
 
 from backbone.maths.errors import SketchFormatError
+from backbone.maths.llm_totals import LLM_SKETCHES, LlmTotals
 from backbone.maths.sketch import Sketch
 from backbone.maths.totals import COUNTS, SKETCHES, Totals
 from services.aggregator.errors import PartialCorrupt
 
 FORMAT = 1
+
+
+class _StoredLlm(msgspec.Struct, array_like=True):
+    sketches: list[bytes]
+    tokens: list[tuple[str, int]]
+    cost_nano: int | None = None
 
 
 class _Stored(msgspec.Struct, array_like=True):
@@ -19,6 +26,7 @@ class _Stored(msgspec.Struct, array_like=True):
     last_finished_us: int | None
     last_cancelled_us: int | None
     sketches: list[bytes]
+    llm: _StoredLlm | None = None
 
 
 def totals_to_bytes(totals: Totals) -> bytes:
@@ -32,6 +40,7 @@ def totals_to_bytes(totals: Totals) -> bytes:
         totals.last_finished_us,
         totals.last_cancelled_us,
         [_sketch_bytes(getattr(totals, name)) for name in SKETCHES],
+        None if totals.llm is None else _stored_llm(totals.llm),
     )
     return msgspec.msgpack.encode(stored)
 
@@ -44,12 +53,13 @@ def totals_from_bytes(data: bytes) -> Totals:
             raise PartialCorrupt(
                 "a stored window has another format: move the database file away and it is rebuilt from the log"
             )
-        sketches = [Sketch.from_bytes(part) if part else Sketch() for part in stored.sketches]
+        sketches = [_sketch(part) for part in stored.sketches]
+        llm = None if stored.llm is None else _llm(stored.llm)
     except (msgspec.MsgspecError, SketchFormatError) as error:
         raise PartialCorrupt(
             f"a stored window cannot be read ({error}): move the database file away and it is rebuilt from the log"
         ) from None
-    totals = Totals(by_status=dict(stored.by_status), by_error=dict(stored.by_error))
+    totals = Totals(by_status=dict(stored.by_status), by_error=dict(stored.by_error), llm=llm)
     totals.note_scheduled(stored.first_scheduled_us)
     totals.note_finished(stored.last_finished_us)
     totals.note_cancelled(stored.last_cancelled_us)
@@ -58,6 +68,22 @@ def totals_from_bytes(data: bytes) -> Totals:
     for name, sketch in zip(SKETCHES, sketches, strict=True):
         setattr(totals, name, sketch)
     return totals
+
+
+def _stored_llm(llm: LlmTotals) -> _StoredLlm:
+    sketches = [_sketch_bytes(getattr(llm, name)) for name in LLM_SKETCHES]
+    return _StoredLlm(sketches, sorted(llm.tokens.items()), llm.cost_nano)
+
+
+def _llm(stored: _StoredLlm) -> LlmTotals:
+    if len(stored.sketches) != len(LLM_SKETCHES):
+        raise SketchFormatError(f"{len(stored.sketches)} timings of language models, not {len(LLM_SKETCHES)}")
+    sketches = {name: _sketch(part) for name, part in zip(LLM_SKETCHES, stored.sketches, strict=True)}
+    return LlmTotals(**sketches, tokens=dict(stored.tokens), cost_nano=stored.cost_nano)
+
+
+def _sketch(data: bytes) -> Sketch:
+    return Sketch.from_bytes(data) if data else Sketch()
 
 
 def _sketch_bytes(sketch: Sketch) -> bytes:

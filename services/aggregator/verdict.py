@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from backbone.maths.llm_totals import LLM_TIMINGS
 from backbone.maths.metrics import metrics_of, step_metrics_of
 from backbone.maths.regression import blocks_of, compare_with_baseline
 from backbone.maths.sla import Assessment, SlaView
@@ -256,6 +257,8 @@ def _judgement(
         "scheduled_latency": totals.scheduled.to_sparse(),
         "service": totals.service.to_sparse(),
     }
+    if totals.llm is not None:
+        sketches |= {name: getattr(totals.llm, name).to_sparse() for name in LLM_TIMINGS}
     summary = RunSummary(
         id=derived_id("RunSummary", run.run_id),
         run_id=run.run_id,

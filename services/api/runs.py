@@ -102,7 +102,7 @@ async def create_run(
         id=_new_id(),
         run_id=_new_id(),
         at=_now_us(),
-        scenario=scenario.redacted(),
+        scenario=scenario.redacted(prompts=False),  # the runner reads it from the log
         requested_by="api",
         baseline_run_id=baseline,
     )

@@ -60,6 +60,10 @@ def _values(metrics: Metrics, open_loop: bool, suffix: str) -> Iterator[tuple[st
         ("(latency)", metrics.latency_ms),
         ("(scheduled_latency)", metrics.scheduled_latency_ms),
         ("(service)", metrics.service_ms),
+        ("(ttft)", metrics.ttft_ms or Distribution()),
+        ("(ttfo)", metrics.ttfo_ms or Distribution()),
+        ("(gap)", metrics.gap_ms or Distribution()),
+        ("(tpot)", metrics.tpot_ms or Distribution()),
     )
     for timing, distribution in timings:
         for name, field in _FIGURES:

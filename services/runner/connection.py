@@ -18,7 +18,7 @@ from typing import cast
 
 from httptools import HttpParserError, HttpResponseParser
 
-from schemas.outcomes import ErrorKind
+from schemas.outcomes import ErrorKind, LlmOutcome
 from services.runner.request import WireRequest
 from services.runner.response_head import read_head, status_in
 
@@ -82,6 +82,10 @@ class Connection(asyncio.Protocol):
         """Closes an idle connection."""
         self.reusable = False
         self._transport.close()
+
+    def llm_outcome(self, t0_ns: int) -> LlmOutcome | None:
+        """What the body of the answer showed; this connection reads none."""
+        return None
 
     # what the event loop calls
 

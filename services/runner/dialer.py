@@ -48,9 +48,16 @@ NOT_DIALED = Phases()
 
 
 class Dialer:
-    """Makes connections to one endpoint."""
+    """Makes connections to one endpoint. kind: of which class they are."""
 
-    def __init__(self, endpoint: Endpoint, resolve: Resolve, tls: ssl.SSLContext | None) -> None:
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        resolve: Resolve,
+        tls: ssl.SSLContext | None,
+        kind: type[Connection] = Connection,
+    ) -> None:
+        self._kind = kind
         self._endpoint = endpoint
         self._resolve = resolve
         self._tls = tls
@@ -112,7 +119,7 @@ class Dialer:
         began = perf_counter_ns()
         try:
             _, connection = await loop.create_connection(
-                lambda: Connection(on_ended, number, phases.remote),
+                lambda: self._kind(on_ended, number, phases.remote),
                 sock=sock,
                 ssl=self._tls,
                 server_hostname=self._endpoint.host if self._tls else None,

@@ -242,6 +242,7 @@ class Engine:
                 len(request.wire), connection.bytes_in, connection.remote,
                 head.retry_after_ms, head.ratelimit_remaining,
                 slot.in_flight, self._loop_lag_us,
+                None if request.llm is None else connection.llm_outcome(t0_ns),
             )
         )  # fmt: skip
         self._freed(slot, status, error, finished_us)
@@ -269,6 +270,7 @@ class Engine:
                 remote=phases.remote,
                 in_flight=slot.in_flight,
                 loop_lag=self._loop_lag_us,
+                llm=None if slot.request.llm is None else slot.request.llm.begin().outcome(self.t0_ns),
             )
         )
         self._freed(slot, 0, error, finished_us)

@@ -72,7 +72,8 @@ class OneRun:
         self._here = here
         self._request = request
         self._scenario = scenario
-        self._shared = shared and scenario.load.workers > 1 and not scenario.credential_headers()
+        secret = scenario.has_prompts or bool(scenario.credential_headers())  # others know what the log says
+        self._shared = shared and scenario.load.workers > 1 and not secret
         self._patience = patience or Patience()
         self._voice = RunVoice(platform.log, request.run_id, here.clock)
         self._follower = RunFollower(platform.log, request.run_id, here.clock)

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
 
-from schemas.scenario import Request, Scenario
+from schemas.scenario import Request, Scenario, Step
 from services.runner.errors import ScenarioNotRunnable
+from services.runner.llm_reading import LlmReader
+from services.runner.llm_request import llm_request
 
 USER_AGENT = "queryscope"
 OWN_HEADERS = frozenset({"content-length", "transfer-encoding"})
@@ -19,11 +21,15 @@ _PORTS = {"http": 80, "https": 443}
 
 @dataclass(frozen=True, slots=True)
 class WireRequest:
-    """One step ready to send; `head_only`: the response has no body whatever its headers say."""
+    """One step ready to send; `head_only`: the response has no body whatever its headers say.
+
+    llm: who reads the body of the answer; None where nobody does.
+    """
 
     step: str
     wire: bytes
     head_only: bool
+    llm: LlmReader | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +49,15 @@ def endpoint_of(target: str) -> Endpoint:
 
 def wire_requests(scenario: Scenario) -> Sequence[WireRequest]:
     """The requests of all steps, in the order of the steps."""
-    return [
-        WireRequest(step.name, _wire(scenario.target, step.name, step.request), step.request.method == "HEAD")
-        for step in scenario.steps
-    ]
+    return [_wire_request(scenario, step) for step in scenario.steps]
+
+
+def _wire_request(scenario: Scenario, step: Step) -> WireRequest:
+    target, llm = scenario.target, step.llm
+    if llm is None:
+        return WireRequest(step.name, _wire(target, step.name, step.request), step.request.method == "HEAD")
+    reader = LlmReader(llm, scenario.prices.get(llm.model))
+    return WireRequest(step.name, _wire(target, step.name, llm_request(llm)), False, reader)
 
 
 def request_target(target: str, path: str) -> str:

@@ -24,6 +24,8 @@ from backbone.errors import BackboneError
 from backbone.log.errors import LogError
 from backbone.log.opening import open_log
 from schemas.scenario import Scenario
+from services.runner.body_connection import BodyConnection
+from services.runner.connection import Connection
 from services.runner.dialer import Dialer, tls_context
 from services.runner.engine import Ending, Engine, EnginePlan, Tally
 from services.runner.errors import RunnerError
@@ -163,7 +165,9 @@ class _Work:
     def _dialer(self) -> Dialer:
         endpoint, policy = endpoint_of(self._scenario.target), self._assignment.policy
         tls = tls_context(self._scenario.insecure) if endpoint.tls else None
-        return Dialer(endpoint, lambda: allowed_addresses(endpoint, policy), tls)
+        reads_bodies = any(step.llm is not None for step in self._scenario.steps)
+        kind = BodyConnection if reads_bodies else Connection
+        return Dialer(endpoint, lambda: allowed_addresses(endpoint, policy), tls, kind)
 
     def _plan(self) -> EnginePlan:
         scenario = self._scenario

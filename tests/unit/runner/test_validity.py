@@ -1,5 +1,7 @@
 """Owns the proof of when a client's own trouble voids a run. It must not run one."""
 
+from backbone.maths.llm_totals import LlmTotals
+from backbone.maths.sketch import Sketch
 from backbone.maths.totals import Totals
 from backbone.maths.validity import MarkTotals, judge_validity
 from schemas.load import Load
@@ -14,11 +16,14 @@ def mark(**figures: float | int) -> WindowMark:
     return WindowMark(run="", worker=0, seq=0, window=0, last_seq=0, **{"intended": 100, "started": 100, **figures})  # type: ignore[arg-type]  # figures are what the struct takes
 
 
-def judge(load: Load, marks: list[WindowMark], *, lost: int = 0, own_errors: int = 0) -> Validity:
+def judge(
+    load: Load, marks: list[WindowMark], *, lost: int = 0, own_errors: int = 0, streams: bool = False
+) -> Validity:
     folded = MarkTotals()
     for each in marks:
         folded.add(each)
     totals = Totals(requests=1000, by_error={"client": own_errors} if own_errors else {})
+    totals.llm = LlmTotals(gap=Sketch.of([20_000])) if streams else None
     return judge_validity(load, folded, totals, EventCounts(published=1000, aggregated=1000 - lost, lost=lost))
 
 
@@ -84,3 +89,11 @@ def test_lost_outcomes_void_any_run() -> None:
 
 def test_a_machine_out_of_ports_voids_any_run() -> None:
     assert ids(judge(CLOSED, [mark()] * 10, own_errors=5).reasons) == ["client_limits"]
+
+
+def test_chunks_that_were_read_late_void_a_run_that_measured_gaps_in_any_loop() -> None:
+    marks = [mark(loop_lag_max_us=26_000)] * 3 + [mark()] * 7
+    for load in (OPEN, CLOSED):
+        assert ids(judge(load, marks, streams=True).reasons) == ["stream_lag"]
+        assert judge(load, marks).valid
+    assert judge(CLOSED, marks[1:], streams=True).valid

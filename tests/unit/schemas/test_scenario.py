@@ -92,3 +92,45 @@ def test_ages_are_written_in_days_or_hours(text: str, days: float) -> None:
 def test_an_age_that_is_none_says_how_to_write_one(text: str) -> None:
     with pytest.raises(ValueError, match="like 30d or 12h"):
         parse_days(text)
+
+
+CHAT = {"model": "small", "prompt": "a secret", "headers": {"Authorization": "Bearer x"}}
+
+
+def test_prompts_and_credentials_of_an_llm_step_are_not_logged() -> None:
+    full = Scenario.model_validate({"target": "http://h/", "steps": [{"name": "chat", "llm": CHAT}]})
+    assert (full.has_prompts, full.credential_headers()) == (True, ["Authorization"])
+    logged = full.redacted()
+    assert "secret" not in logged.model_dump_json()
+    assert (logged.has_prompts, logged.credential_headers()) == (False, [])
+    asked_for = full.redacted(prompts=False)
+    assert asked_for.steps[0].llm is not None
+    assert asked_for.steps[0].llm.prompt == "a secret"
+
+
+@pytest.mark.parametrize(
+    ("llm", "path", "api"),
+    [
+        ({}, "/v1/chat/completions", "chat"),
+        ({"path": "/v1/completions"}, "/v1/completions", "completions"),
+        ({"api": "completions"}, "/v1/completions", "completions"),
+        ({"path": "/openai/deployments/x/chat/completions?v=1"}, "/openai/deployments/x/chat/completions?v=1", "chat"),
+    ],
+)
+def test_an_llm_step_knows_its_path_and_its_api(llm: dict[str, str], path: str, api: str) -> None:
+    step = Scenario.model_validate({"target": "http://h/", "steps": [{"llm": CHAT | llm}]}).steps[0]
+    assert step.llm is not None
+    assert (step.llm.path, step.llm.api) == (path, api)
+    again = Scenario.model_validate_json(Scenario(target="http://h/", steps=[step]).model_dump_json())
+    assert again.steps[0] == step
+
+
+def test_a_step_is_a_request_or_an_llm_call() -> None:
+    with pytest.raises(ValidationError, match="two steps"):
+        Scenario.model_validate({"target": "http://h/", "steps": [{"request": {"path": "/x"}, "llm": CHAT}]})
+
+
+@pytest.mark.parametrize("llm", [None, CHAT | {"stream": False}])
+def test_a_promise_on_tokens_needs_a_step_that_streams_them(llm: object) -> None:
+    with pytest.raises(ValidationError, match="ttft is measured on streamed llm steps"):
+        Scenario.model_validate({"target": "http://h/", "steps": [{"llm": llm}], "sla": ["p99(ttft) < 1s"]})

@@ -1,0 +1,102 @@
+"""How true the figures of language models are: streams of exactly known first token and gaps, measured end to end.
+
+Client and target share the machine: the client is pinned to core 0, the target to core 1. The target says how late it
+wrote itself; what is beyond that is the client's error. Counts and tokens must be exact, or the benchmark fails.
+"""
+
+import asyncio
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from typing import Any
+
+from lab.llm_settings import LlmSettings
+from lab.process import LabLlm
+
+TTFT_MS = 100.0
+GAP_MS = 20.0
+TOKENS = 64
+ROUNDS = 6
+STREAMS = (200, 1000)
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A run beside what its target says of itself."""
+
+    streams: int
+    run: dict[str, Any]  # Any: the result as JSON
+    cpu_s: float
+    health: dict[str, Any]  # Any: the same of the target
+
+    @property
+    def wrong(self) -> str | None:
+        """What was miscounted."""
+        metrics = self.run["metrics"]
+        wanted = self.streams * ROUNDS
+        counts = {
+            "requests": (metrics["requests"] - metrics["failed"], wanted),
+            "tokens": ((metrics["tokens"] or {}).get("output"), wanted * TOKENS),
+            "tokens the target wrote": (self.health["tokens"], wanted * TOKENS),
+            "gaps": ((metrics["gap_ms"] or {}).get("count"), wanted * (TOKENS - 1)),
+        }
+        return next((f"{name}: {got}, not {due}" for name, (got, due) in counts.items() if got != due), None)
+
+
+def main() -> int:
+    """Prints one row for each number of streams; 1 where something was miscounted."""
+    rows = [asyncio.run(_measure(streams)) for streams in STREAMS]
+    print(f"llm: {TOKENS} tokens, first after {TTFT_MS:g} ms, then one every {GAP_MS:g} ms; errors in ms")
+    print(
+        f"{'streams':>7} {'ttft p50':>9} {'ttft p99':>9} {'gap p50':>8} {'gap p99':>8} {'gap max':>8} "
+        f"{'target p50':>11} {'p99':>6} {'max':>6} {'us CPU/chunk':>13}  verdict"
+    )
+    for row in rows:
+        print(_line(row))
+    print()
+    return 1 if any(row.wrong for row in rows) else 0
+
+
+def _line(row: Measured) -> str:
+    metrics, late = row.run["metrics"], row.health["lateness_ms"]
+    if row.wrong or metrics["ttft_ms"] is None:
+        return f"{row.streams:>7} miscounted: {row.wrong}"
+    ttft, gap = metrics["ttft_ms"], metrics["gap_ms"]
+    notes = [each.partition(":")[0] for each in (*row.run["validity"]["reasons"], *row.run["validity"]["warnings"])]
+    chunks = row.streams * ROUNDS * TOKENS
+    return (
+        f"{row.streams:>7} {ttft['p50'] - TTFT_MS:>9.2f} {ttft['p99'] - TTFT_MS:>9.2f} {gap['p50'] - GAP_MS:>8.2f} "
+        f"{gap['p99'] - GAP_MS:>8.2f} {gap['max'] - GAP_MS:>8.2f} {late['p50']:>11.2f} {late['p99']:>6.2f} "
+        f"{late['max']:>6.2f} {row.cpu_s / chunks * 1e6:>13.1f}  {' '.join((row.run['verdict'], *notes))}"
+    )
+
+
+async def _measure(streams: int) -> Measured:
+    async with LabLlm(LlmSettings(ttft_ms=TTFT_MS, gap_ms=GAP_MS)) as target:
+        if hasattr(os, "sched_setaffinity") and (os.cpu_count() or 1) > 1:
+            os.sched_setaffinity(target.pid, {1})
+        run, cpu_s = await asyncio.to_thread(_run, target.url, streams)
+        return Measured(streams, run, cpu_s, await target.health())
+
+
+def _run(url: str, streams: int) -> tuple[dict[str, Any], float]:
+    """The result and the CPU seconds of the client with everything it starts, pinned to core 0."""
+    with tempfile.TemporaryDirectory(prefix="queryscope-benchmark-") as folder:
+        command = [sys.executable, "-m", "queryscope", "run", url, "--llm", "--model", "small", "--prompt", "Say hello"]
+        command += ["--max-tokens", str(TOKENS), "-c", str(streams), "-n", str(streams * ROUNDS)]
+        taskset = ["taskset", "-c", "0"] if shutil.which("taskset") else []
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        done = subprocess.run(
+            [*taskset, *command, "--json", "--no-diagnose"],
+            stdout=subprocess.PIPE,
+            text=True,
+            check=False,
+            env={**os.environ, "QUERYSCOPE_DATA_DIR": folder},
+        )
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return json.loads(done.stdout), after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime

@@ -1,0 +1,37 @@
+"""Owns how the command line's LLM options become a step. It must not know how one is run."""
+
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+from queryscope.errors import ConfigurationError
+
+NEEDED = ("model", "prompt")
+LLM_OPTIONS = (*NEEDED, "max_tokens", "no_stream")
+NOT_WITH_LLM = ("method", "body")
+
+
+def llm_step(target: str, options: Mapping[str, object], headers: Mapping[str, str]) -> dict[str, object] | None:
+    """The step's `llm` as a scenario writes it; None for a run of plain requests. Raises ConfigurationError.
+
+    A target that names an endpoint itself (.../completions) is called as it stands.
+    """
+    given = [name for name in LLM_OPTIONS if options[name]]
+    if not options["llm"]:
+        if given:
+            raise ConfigurationError(f"--{given[0].replace('_', '-')} belongs to --llm: add it")
+        return None
+    for name in NOT_WITH_LLM:
+        if options[name] is not None:
+            raise ConfigurationError(f"--{name} does not go with --llm: the prompt makes the request")
+    for name in NEEDED:
+        if not options[name]:
+            raise ConfigurationError(f"--llm needs --{name}: queryscope run URL --llm --model M --prompt TEXT")
+    step = {"model": options["model"], "prompt": options["prompt"], "stream": not options["no_stream"]}
+    if options["max_tokens"] is not None:
+        step["max_tokens"] = options["max_tokens"]
+    path = urlsplit(target).path.rstrip("/")
+    if path.endswith("/completions"):
+        step |= {"path": "", "api": "chat" if path.endswith("/chat/completions") else "completions"}
+    elif path.endswith("/v1"):
+        step["path"] = "/chat/completions"
+    return {**step, "headers": dict(headers)}

@@ -1,0 +1,68 @@
+"""Owns a call of a language model as a scenario asks for it. It must not know how it looks on the wire."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from schemas.base import Strict
+from schemas.headers import Headers
+
+Api = Literal["chat", "completions"]
+
+PATHS: dict[Api, str] = {"chat": "/v1/chat/completions", "completions": "/v1/completions"}
+PerMillion = Annotated[float, Field(ge=0, le=1_000_000)]
+MAX_PROMPT_CHARACTERS = 4_000_000
+
+
+class Llm(Strict):
+    """One call of an OpenAI-compatible API. `path` is joined to the target; empty means the target's own path.
+
+    api: how the call is worded; left out, the path tells. temperature: left out, the server's own.
+    """
+
+    path: str | None = None
+    api: Api | None = None
+    model: Annotated[str, Field(min_length=1, max_length=200)]
+    prompt: Annotated[str, Field(min_length=1, max_length=MAX_PROMPT_CHARACTERS)]
+    max_tokens: Annotated[int, Field(ge=1, le=10_000_000)] = 128
+    temperature: Annotated[float, Field(ge=0, le=10)] | None = None
+    stream: bool = True
+    headers: Headers = {}
+
+    @model_validator(mode="after")
+    def _whole(self) -> "Llm":
+        if self.api is None:
+            object.__setattr__(self, "api", _api_of(self.path or ""))
+        if self.path is None:
+            object.__setattr__(self, "path", PATHS[self.api or "chat"])
+        return self
+
+
+class Price(Strict):
+    """What a model costs for a million tokens, in whatever currency. cached: left out, cached input costs like other.
+
+    Input counts cached tokens and output counts reasoning, as in the usage that servers report.
+    """
+
+    input_per_million: Annotated[PerMillion, Field(alias="input")]
+    output_per_million: Annotated[PerMillion, Field(alias="output")]
+    cached_per_million: Annotated[PerMillion | None, Field(alias="cached")] = None
+
+    model_config = Strict.model_config | {"populate_by_name": True}
+
+    def cost_nano(self, input_tokens: int, output_tokens: int, cached_tokens: int) -> int:
+        """Billionths of the currency; prices are taken to a millionth, and the sum is rounded once, half up."""
+        cached = min(cached_tokens, input_tokens)
+        cached_price = self.input_per_million if self.cached_per_million is None else self.cached_per_million
+        thousandths = (input_tokens - cached) * _millionths(self.input_per_million)
+        thousandths += cached * _millionths(cached_price) + output_tokens * _millionths(self.output_per_million)
+        return (thousandths + 500) // 1000
+
+
+def _millionths(price: float) -> int:
+    return round(price * 1_000_000)
+
+
+def _api_of(path: str) -> Api:
+    plain = path.partition("?")[0].rstrip("/")
+    return "completions" if plain.endswith("/completions") and not plain.endswith("/chat/completions") else "chat"

@@ -1,0 +1,204 @@
+"""Owns what an OpenAI-compatible answer shows while it arrives: instants, gaps, tokens, whether it is whole.
+
+It must not know connections, or keep a word of the text. Instants are perf_counter_ns of the arrival of the bytes.
+"""
+
+import msgspec
+
+from backbone.maths.buckets import index_of_one
+from schemas.llm import Llm, Price
+from schemas.outcomes import LlmOutcome
+from services.runner.sse import SseParser, SseTooLong
+
+MAX_ANSWER_BYTES = 16 * 1024 * 1024
+"""A plain answer longer than that is no answer."""
+
+FINISH_REASON_CHARACTERS = 32
+MAX_TOKENS = 2**53
+
+_ABSENT = msgspec.Raw()
+
+
+class _Text(msgspec.Struct, gc=False):
+    """A piece of a streamed message, or a whole message. Servers differ in how they name reasoning."""
+
+    content: str | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+    refusal: str | None = None
+    tool_calls: msgspec.Raw = _ABSENT
+
+
+class _Choice(msgspec.Struct, gc=False):
+    delta: _Text | None = None
+    message: _Text | None = None
+    text: str | None = None
+    finish_reason: str | None = None
+
+
+class _Details(msgspec.Struct, gc=False):
+    cached_tokens: int | None = None
+    reasoning_tokens: int | None = None
+
+
+class _Usage(msgspec.Struct, gc=False):
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    prompt_tokens_details: _Details | None = None
+    completion_tokens_details: _Details | None = None
+
+
+class _Answer(msgspec.Struct, gc=False):
+    """A chunk of a stream or a whole answer, as far as it is measured."""
+
+    choices: list[_Choice] = []
+    usage: _Usage | None = None
+    error: msgspec.Raw = _ABSENT
+
+
+class LlmReader:
+    """What all answers to one step share."""
+
+    def __init__(self, llm: Llm, price: Price | None = None) -> None:
+        self.price = price
+        self.model = llm.model
+        self.stream = llm.stream
+        self.decode = msgspec.json.Decoder(_Answer).decode
+
+    def begin(self) -> "LlmReading":
+        """For one answer."""
+        return LlmReading(self)
+
+
+class LlmReading:
+    """One answer on its way. broken: it is no answer of a language model, whatever else comes."""
+
+    __slots__ = (
+        "_body", "_body_bytes", "_done", "_finish_reason", "_first_ns", "_first_output_ns", "_gaps_ns", "_last_ns",
+        "_parser", "_reader", "_usage", "broken",
+    )  # fmt: skip
+
+    def __init__(self, reader: LlmReader) -> None:
+        self._reader = reader
+        self._parser = SseParser()
+        self._body: list[bytes] = []
+        self._body_bytes = 0
+        self._first_ns = self._first_output_ns = self._last_ns = 0
+        self._gaps_ns: list[int] = []
+        self._usage: _Usage | None = None
+        self._finish_reason: str | None = None
+        self._done = self.broken = False
+
+    def feed(self, data: bytes, at_ns: int) -> None:
+        """The next bytes of the body. Never raises: what cannot be read makes it `broken`."""
+        if self.broken:
+            return
+        if not self._reader.stream:
+            self._keep(data)
+            return
+        try:
+            for event in self._parser.feed(data):
+                self._take(event.data, event.event, at_ns)
+        except (SseTooLong, msgspec.MsgspecError, UnicodeDecodeError):
+            self.broken = True
+
+    def end(self) -> None:
+        """The body has ended as HTTP has it."""
+        if not self._reader.stream and not self.broken:
+            try:
+                answer = self._reader.decode(b"".join(self._body))
+            except (msgspec.MsgspecError, UnicodeDecodeError):
+                self.broken = True
+            else:
+                self._note(answer)
+                self._done = bool(answer.choices)
+            self._body.clear()
+        if not self._done and self._finish_reason is None:
+            self.broken = True
+
+    def outcome(self, t0_ns: int) -> LlmOutcome:
+        """What it showed so far."""
+        usage = self._usage or _Usage()
+        given, made = usage.prompt_tokens_details or _Details(), usage.completion_tokens_details or _Details()
+        asked, answered, cached = map(_count, (usage.prompt_tokens, usage.completion_tokens, given.cached_tokens))
+        price = self._reader.price
+        return LlmOutcome(
+            model=self._reader.model,
+            first_token=_instant_us(self._first_ns, t0_ns),
+            first_output_token=_instant_us(self._first_output_ns, t0_ns),
+            last_token=_instant_us(self._last_ns, t0_ns),
+            chunks=len(self._gaps_ns) + (1 if self._first_ns else 0),
+            gaps=_sparse(self._gaps_ns),
+            input_tokens=asked,
+            output_tokens=answered,
+            cached_tokens=cached,
+            reasoning_tokens=_count(made.reasoning_tokens),
+            finish_reason=self._finish_reason,
+            cost_nano=None
+            if price is None or self._usage is None
+            else price.cost_nano(asked or 0, answered or 0, cached or 0),
+        )
+
+    def _keep(self, data: bytes) -> None:
+        self._body_bytes += len(data)
+        self._body.append(data)
+        if self._body_bytes > MAX_ANSWER_BYTES:
+            self.broken = True
+            self._body.clear()
+
+    def _take(self, data: bytes, event: bytes, at_ns: int) -> None:
+        if self._done:
+            return
+        if data == b"[DONE]":
+            self._done = True
+            return
+        if event == b"error":
+            self.broken = True
+            return
+        answer = self._reader.decode(data)
+        for choice in answer.choices:
+            self._time(choice, at_ns)
+        self._note(answer)
+
+    def _time(self, choice: _Choice, at_ns: int) -> None:
+        piece = choice.delta
+        output = choice.text if piece is None else piece.content or piece.refusal or _given(piece.tool_calls)
+        if not output and (piece is None or not (piece.reasoning_content or piece.reasoning)):
+            return
+        if self._first_ns:
+            self._gaps_ns.append(at_ns - self._last_ns)
+        else:
+            self._first_ns = at_ns
+        self._last_ns = at_ns
+        if output and not self._first_output_ns:
+            self._first_output_ns = at_ns
+
+    def _note(self, answer: _Answer) -> None:
+        if answer.usage is not None:
+            self._usage = answer.usage
+        if _given(answer.error):
+            self.broken = True
+        for choice in answer.choices:
+            if choice.finish_reason:
+                self._finish_reason = choice.finish_reason[:FINISH_REASON_CHARACTERS]
+
+
+def _given(value: msgspec.Raw) -> bool:
+    return bytes(value) not in (b"", b"null", b"[]")
+
+
+def _instant_us(at_ns: int, t0_ns: int) -> int | None:
+    return (at_ns - t0_ns) // 1000 if at_ns else None
+
+
+def _count(value: int | None) -> int | None:
+    """A server's figure, unless it is none that can be summed."""
+    return value if value is not None and 0 <= value <= MAX_TOKENS else None
+
+
+def _sparse(gaps_ns: list[int]) -> list[tuple[int, int]]:
+    counts: dict[int, int] = {}
+    for gap_ns in gaps_ns:
+        bucket = index_of_one(gap_ns // 1000)
+        counts[bucket] = counts.get(bucket, 0) + 1
+    return sorted(counts.items())
