@@ -82,24 +82,6 @@ def finished(process: "subprocess.Popen[str]", timeout_s: float = 90) -> Done:
     return Done(process.returncode, out, err)
 
 
-async def until_batches(cli: Cli, wanted: int) -> None:
-    """Returns when so many batches of outcomes are durable on the embedded log."""
-    async with asyncio.timeout(START_S):
-        while await asyncio.to_thread(batches_on, cli.data_dir / "log.db") < wanted:  # noqa: ASYNC110 - another process acts
-            await asyncio.sleep(0.05)
-
-
-def batches_on(path: Path) -> int:
-    """0 while there is no such log."""
-    if not path.exists():
-        return 0
-    try:
-        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5)) as db:
-            return int(db.execute("SELECT count(*) FROM batches WHERE topic = 'outcomes'").fetchone()[0])
-    except sqlite3.OperationalError:
-        return 0
-
-
 Target = Callable[..., Awaitable[LabServer]]
 """`await target(*faults, base_ms=...)`: a lab target that ends with the test."""
 
