@@ -19,7 +19,6 @@ import pytest
 
 from lab.process import LabServer
 
-START_S = 60.0
 """Until a run has begun: a loaded machine takes long to start processes."""
 
 ROOT = Path(__file__).resolve().parents[2]
