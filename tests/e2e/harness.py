@@ -19,8 +19,6 @@ import pytest
 
 from lab.process import LabServer
 
-"""Until a run has begun: a loaded machine takes long to start processes."""
-
 ROOT = Path(__file__).resolve().parents[2]
 BATCHES_WITHIN_S = 60.0
 
