@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 
 from schemas.load import Load
-from tests.chaos.clocks import ClockSite, library, step_clocks
+from tests.chaos.clocks import ClockSite, step_clocks
 from tests.chaos.kinds import Kind
 from tests.chaos.network import NetworkSite, cut, silence
 from tests.chaos.outages import broker_down, database_stopped
@@ -40,10 +40,8 @@ async def site(
     kafka_installed: None,
     postgres_installed: None,
     elasticsearch_installed: None,
-    require_that: Callable[[bool, str, str], None],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> AsyncIterator[TroubledSite]:
-    require_that(library() is not None, "libfaketime is not installed", "apt-get install faketime")
     async with TroubledSite(tmp_path_factory.mktemp("outages")) as made:
         yield made
 
