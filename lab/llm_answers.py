@@ -9,10 +9,16 @@ from typing import Final
 
 from lab.llm_settings import LlmSettings
 
-PATHS: Final = {"/v1/chat/completions": True, "/v1/completions": False}
-"""Whether messages are spoken there."""
+PATHS: Final = {
+    "/v1/chat/completions": "chat",
+    "/v1/completions": "completions",
+    "/v1/responses": "responses",
+    "/v1/embeddings": "embeddings",
+}
+"""What is spoken there."""
 
 DEFAULT_MAX_TOKENS: Final = 128
+_LIMITS: Final = ("max_completion_tokens", "max_output_tokens", "max_tokens")
 _STREAM_HEAD: Final = (
     b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-cache\r\n"
     b"Transfer-Encoding: chunked\r\n\r\n"
@@ -28,7 +34,7 @@ class BadCall(ValueError):
 class Call:
     """One request, as far as the answer depends on it."""
 
-    chat: bool
+    kind: str
     model: str
     prompt_tokens: int
     tokens: int
@@ -47,28 +53,28 @@ def read_call(path: str, body: bytes, settings: LlmSettings) -> Call:
         raise BadCall("the body must be JSON") from None
     if not isinstance(asked, dict) or not isinstance(asked.get("model"), str):
         raise BadCall("the body must be an object with a model")
-    chat = PATHS[path]
-    limit = asked.get("max_completion_tokens") or asked.get("max_tokens") or DEFAULT_MAX_TOKENS
+    kind = PATHS[path]
+    limit = next((asked[name] for name in _LIMITS if asked.get(name)), DEFAULT_MAX_TOKENS)
     if not isinstance(limit, int) or limit < 1:
         raise BadCall("max_tokens must be a positive whole number")
-    tokens = min(limit, settings.tokens or limit)
-    prompt_tokens = len(_prompt(asked, chat).split())
+    tokens = 0 if kind == "embeddings" else min(limit, settings.tokens or limit)
+    prompt_tokens = len(_prompt(asked, kind).split())
     return Call(
-        chat=chat,
+        kind=kind,
         model=asked["model"],
         prompt_tokens=prompt_tokens,
         tokens=tokens,
-        reasoning_tokens=min(settings.reasoning_tokens, tokens) if chat else 0,
+        reasoning_tokens=0 if kind == "completions" else min(settings.reasoning_tokens, tokens),
         cached_tokens=min(settings.cached_tokens, prompt_tokens),
         finish_reason="stop" if settings.tokens and settings.tokens <= limit else "length",
-        stream=bool(asked.get("stream")),
+        stream=bool(asked.get("stream")) and kind != "embeddings",
         include_usage=bool((asked.get("stream_options") or {}).get("include_usage")),
     )
 
 
-def _prompt(asked: dict[str, object], chat: bool) -> str:
-    if not chat:
-        return str(asked.get("prompt", ""))
+def _prompt(asked: dict[str, object], kind: str) -> str:
+    if kind != "chat":
+        return str(asked.get("prompt" if kind == "completions" else "input", ""))
     messages = asked.get("messages")
     if not isinstance(messages, list) or not messages or not all(isinstance(each, dict) for each in messages):
         raise BadCall("messages must be a list of objects")
@@ -87,7 +93,9 @@ class StreamBytes:
 
 def stream_bytes(call: Call, number: int) -> StreamBytes:
     """The opening has a role and no content, as many servers send it: it is no token."""
-    opening = _event(call, number, {"role": "assistant", "content": ""}) if call.chat else b""
+    if call.kind == "responses":
+        return _response_bytes(call, number)
+    opening = _event(call, number, {"role": "assistant", "content": ""}) if call.kind == "chat" else b""
     last = [_event(call, number, {}, call.finish_reason)]
     if call.include_usage:
         last.append(_chunk(_sse({**_frame(call, number), "choices": [], "usage": usage(call)})))
@@ -99,13 +107,41 @@ def stream_bytes(call: Call, number: int) -> StreamBytes:
     )
 
 
+def _response_bytes(call: Call, number: int) -> StreamBytes:
+    def event(kind: str, **fields: object) -> bytes:
+        return _chunk(b"event: %b\n%b" % (kind.encode(), _sse({"type": kind, **fields})))
+
+    whole = _response(call, number)
+    return StreamBytes(
+        opening=_STREAM_HEAD + event("response.created", response={**whole, "status": "in_progress", "usage": None}),
+        reasoning=event("response.reasoning_text.delta", delta=" hm"),
+        token=event("response.output_text.delta", delta=" word"),
+        closing=event(f"response.{whole['status']}", response=whole) + b"0\r\n\r\n",
+    )
+
+
 def plain_bytes(call: Call, number: int) -> bytes:
     """A whole answer as one."""
     text = " word" * (call.tokens - call.reasoning_tokens)
+    if call.kind == "responses":
+        content = [{"type": "message", "content": [{"type": "output_text", "text": text}]}]
+        return json_answer(200, "OK", _response(call, number) | {"output": content})
+    body = {**_frame(call, number, whole=True), "usage": usage(call)}
+    if call.kind == "embeddings":
+        return json_answer(200, "OK", body | {"data": [{"index": 0, "embedding": [0.5] * 8}]})
     choice: dict[str, object] = {"index": 0, "finish_reason": call.finish_reason}
-    choice |= {"message": {"role": "assistant", "content": text}} if call.chat else {"text": text}
-    body = {**_frame(call, number, whole=True), "choices": [choice], "usage": usage(call)}
-    return json_answer(200, "OK", body)
+    choice |= {"message": {"role": "assistant", "content": text}} if call.kind == "chat" else {"text": text}
+    return json_answer(200, "OK", body | {"choices": [choice]})
+
+
+def _response(call: Call, number: int) -> dict[str, object]:
+    """The last state of an answer of the responses API, without its text."""
+    status = "completed" if call.finish_reason == "stop" else "incomplete"
+    details = None if status == "completed" else {"reason": "max_output_tokens"}
+    counted = usage(call)
+    renamed = {name.replace("prompt", "input").replace("completion", "output"): n for name, n in counted.items()}
+    frame = {"id": f"lab-{number}", "object": "response", "created_at": 0, "model": call.model}
+    return {**frame, "status": status, "incomplete_details": details, "error": None, "usage": renamed}
 
 
 def json_answer(status: int, phrase: str, body: object) -> bytes:
@@ -129,13 +165,13 @@ def usage(call: Call) -> dict[str, object]:
 
 
 def _frame(call: Call, number: int, whole: bool = False) -> dict[str, object]:
-    kind = ("chat.completion" if whole else "chat.completion.chunk") if call.chat else "text_completion"
-    return {"id": f"lab-{number}", "object": kind, "created": 0, "model": call.model}
+    kinds = {"chat": "chat.completion" if whole else "chat.completion.chunk", "embeddings": "list"}
+    return {"id": f"lab-{number}", "object": kinds.get(call.kind, "text_completion"), "created": 0, "model": call.model}
 
 
 def _event(call: Call, number: int, delta: dict[str, str], finish_reason: str | None = None) -> bytes:
     choice: dict[str, object] = {"index": 0, "finish_reason": finish_reason}
-    choice |= {"delta": delta} if call.chat else {"text": delta.get("content", "")}
+    choice |= {"delta": delta} if call.kind == "chat" else {"text": delta.get("content", "")}
     return _chunk(_sse({**_frame(call, number), "choices": [choice]}))
 
 

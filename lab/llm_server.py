@@ -159,7 +159,7 @@ class _Answering:
             self._bytes = stream_bytes(call, number)
             connection.write(self._bytes.opening)
         else:
-            self._next = call.tokens - 1
+            self._next = max(call.tokens - 1, 0)
         target.timers.call_at(self._due_s(), self._write)
 
     def _due_s(self) -> float:
@@ -168,7 +168,7 @@ class _Answering:
 
     def _write(self) -> None:
         target, call, number = self._target, self._call, self._next
-        last = number == call.tokens - 1
+        last = number >= call.tokens - 1
         if self._plain:
             data = self._plain
         else:

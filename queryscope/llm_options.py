@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from queryscope.errors import ConfigurationError
+from schemas.llm import PATHS
 
 NEEDED = ("model", "prompt")
 LLM_OPTIONS = (*NEEDED, "max_tokens", "no_stream")
@@ -13,7 +14,7 @@ NOT_WITH_LLM = ("method", "body")
 def llm_step(target: str, options: Mapping[str, object], headers: Mapping[str, str]) -> dict[str, object] | None:
     """The step's `llm` as a scenario writes it; None for a run of plain requests. Raises ConfigurationError.
 
-    A target that names an endpoint itself (.../completions) is called as it stands.
+    A target that names an endpoint itself (.../completions, .../responses) is called as it stands.
     """
     given = [name for name in LLM_OPTIONS if options[name]]
     if not options["llm"]:
@@ -30,8 +31,9 @@ def llm_step(target: str, options: Mapping[str, object], headers: Mapping[str, s
     if options["max_tokens"] is not None:
         step["max_tokens"] = options["max_tokens"]
     path = urlsplit(target).path.rstrip("/")
-    if path.endswith("/completions"):
-        step |= {"path": "", "api": "chat" if path.endswith("/chat/completions") else "completions"}
+    endpoint = next((api for api, known in PATHS.items() if path.endswith(known.removeprefix("/v1"))), None)
+    if endpoint is not None:
+        step |= {"path": "", "api": endpoint}
     elif path.endswith("/v1"):
         step["path"] = "/chat/completions"
     return {**step, "headers": dict(headers)}

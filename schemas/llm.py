@@ -7,9 +7,14 @@ from pydantic import Field, model_validator
 from schemas.base import Strict
 from schemas.headers import Headers
 
-Api = Literal["chat", "completions"]
+Api = Literal["chat", "completions", "responses", "embeddings"]
 
-PATHS: dict[Api, str] = {"chat": "/v1/chat/completions", "completions": "/v1/completions"}
+PATHS: dict[Api, str] = {
+    "chat": "/v1/chat/completions",
+    "completions": "/v1/completions",
+    "responses": "/v1/responses",
+    "embeddings": "/v1/embeddings",
+}
 PerMillion = Annotated[float, Field(ge=0, le=1_000_000)]
 MAX_PROMPT_CHARACTERS = 4_000_000
 
@@ -17,7 +22,8 @@ MAX_PROMPT_CHARACTERS = 4_000_000
 class Llm(Strict):
     """One call of an OpenAI-compatible API. `path` is joined to the target; empty means the target's own path.
 
-    api: how the call is worded; left out, the path tells. temperature: left out, the server's own.
+    api: how the call is worded; left out, the path tells. temperature: left out, the server's own. Embeddings have no
+    stream and no limit of tokens.
     """
 
     path: str | None = None
@@ -35,6 +41,8 @@ class Llm(Strict):
             object.__setattr__(self, "api", _api_of(self.path or ""))
         if self.path is None:
             object.__setattr__(self, "path", PATHS[self.api or "chat"])
+        if self.api == "embeddings":
+            object.__setattr__(self, "stream", False)
         return self
 
 
@@ -65,4 +73,7 @@ def _millionths(price: float) -> int:
 
 def _api_of(path: str) -> Api:
     plain = path.partition("?")[0].rstrip("/")
-    return "completions" if plain.endswith("/completions") and not plain.endswith("/chat/completions") else "chat"
+    if plain.endswith("/completions"):
+        return "chat" if plain.endswith("/chat/completions") else "completions"
+    last = plain.rpartition("/")[2]
+    return "responses" if last == "responses" else "embeddings" if last == "embeddings" else "chat"

@@ -17,6 +17,9 @@ FINISH_REASON_CHARACTERS = 32
 MAX_TOKENS = 2**53
 
 _ABSENT = msgspec.Raw()
+_ENDED = frozenset({"response.completed", "response.incomplete"})
+_FAILED = frozenset({"response.failed", "error"})
+_WHOLE = frozenset({"completed", "incomplete"})
 
 
 class _Text(msgspec.Struct, gc=False):
@@ -42,18 +45,54 @@ class _Details(msgspec.Struct, gc=False):
 
 
 class _Usage(msgspec.Struct, gc=False):
+    """The responses API has other names for the same."""
+
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     prompt_tokens_details: _Details | None = None
     completion_tokens_details: _Details | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    input_tokens_details: _Details | None = None
+    output_tokens_details: _Details | None = None
+
+    @property
+    def asked(self) -> int | None:
+        return self.input_tokens if self.prompt_tokens is None else self.prompt_tokens
+
+    @property
+    def answered(self) -> int | None:
+        return self.output_tokens if self.completion_tokens is None else self.completion_tokens
 
 
 class _Answer(msgspec.Struct, gc=False):
-    """A chunk of a stream or a whole answer, as far as it is measured."""
+    """A chunk of a stream or a whole answer, as far as it is measured. data: the embeddings."""
 
     choices: list[_Choice] = []
+    data: list[msgspec.Raw] = []
     usage: _Usage | None = None
     error: msgspec.Raw = _ABSENT
+
+
+class _Reason(msgspec.Struct, gc=False):
+    reason: str | None = None
+
+
+class _Response(msgspec.Struct, gc=False):
+    """A whole answer of the responses API, or its last state in a stream."""
+
+    status: str | None = None
+    incomplete_details: _Reason | None = None
+    usage: _Usage | None = None
+    error: msgspec.Raw = _ABSENT
+
+
+class _ResponseEvent(msgspec.Struct, gc=False):
+    """An event of a stream of the responses API."""
+
+    type: str
+    delta: msgspec.Raw = _ABSENT
+    response: _Response | None = None
 
 
 class LlmReader:
@@ -63,7 +102,10 @@ class LlmReader:
         self.price = price
         self.model = llm.model
         self.stream = llm.stream
+        self.responses = llm.api == "responses"
         self.decode = msgspec.json.Decoder(_Answer).decode
+        self.decode_event = msgspec.json.Decoder(_ResponseEvent).decode
+        self.decode_response = msgspec.json.Decoder(_Response).decode
 
     def begin(self) -> "LlmReading":
         """For one answer."""
@@ -106,12 +148,9 @@ class LlmReading:
         """The body has ended as HTTP has it."""
         if not self._reader.stream and not self.broken:
             try:
-                answer = self._reader.decode(b"".join(self._body))
+                self._take_whole(b"".join(self._body))
             except (msgspec.MsgspecError, UnicodeDecodeError):
                 self.broken = True
-            else:
-                self._note(answer)
-                self._done = bool(answer.choices)
             self._body.clear()
         if not self._done and self._finish_reason is None:
             self.broken = True
@@ -119,8 +158,9 @@ class LlmReading:
     def outcome(self, t0_ns: int) -> LlmOutcome:
         """What it showed so far."""
         usage = self._usage or _Usage()
-        given, made = usage.prompt_tokens_details or _Details(), usage.completion_tokens_details or _Details()
-        asked, answered, cached = map(_count, (usage.prompt_tokens, usage.completion_tokens, given.cached_tokens))
+        given = usage.prompt_tokens_details or usage.input_tokens_details or _Details()
+        made = usage.completion_tokens_details or usage.output_tokens_details or _Details()
+        asked, answered, cached = map(_count, (usage.asked, usage.answered, given.cached_tokens))
         price = self._reader.price
         return LlmOutcome(
             model=self._reader.model,
@@ -146,32 +186,66 @@ class LlmReading:
             self.broken = True
             self._body.clear()
 
+    def _take_whole(self, body: bytes) -> None:
+        if self._reader.responses:
+            self._note_response(self._reader.decode_response(body))
+            return
+        answer = self._reader.decode(body)
+        self._note(answer)
+        self._done = bool(answer.choices or answer.data)
+
     def _take(self, data: bytes, event: bytes, at_ns: int) -> None:
         if self._done:
             return
         if data == b"[DONE]":
             self._done = True
-            return
-        if event == b"error":
+        elif event == b"error":
             self.broken = True
-            return
-        answer = self._reader.decode(data)
-        for choice in answer.choices:
-            self._time(choice, at_ns)
-        self._note(answer)
+        elif self._reader.responses:
+            self._take_event(self._reader.decode_event(data), at_ns)
+        else:
+            answer = self._reader.decode(data)
+            for choice in answer.choices:
+                self._take_choice(choice, at_ns)
+            self._note(answer)
 
-    def _time(self, choice: _Choice, at_ns: int) -> None:
+    def _take_event(self, event: _ResponseEvent, at_ns: int) -> None:
+        kind = event.type
+        if kind.endswith(".delta"):
+            if _given(event.delta):
+                self._show(at_ns, reasoning="reasoning" in kind)
+        elif kind in _FAILED:
+            self.broken = True
+        elif kind in _ENDED:
+            self._note_response(event.response or _Response())
+
+    def _take_choice(self, choice: _Choice, at_ns: int) -> None:
         piece = choice.delta
-        output = choice.text if piece is None else piece.content or piece.refusal or _given(piece.tool_calls)
-        if not output and (piece is None or not (piece.reasoning_content or piece.reasoning)):
-            return
+        if piece is None:
+            if choice.text:
+                self._show(at_ns)
+        elif piece.content or piece.refusal or _given(piece.tool_calls):
+            self._show(at_ns)
+        elif piece.reasoning_content or piece.reasoning:
+            self._show(at_ns, reasoning=True)
+
+    def _show(self, at_ns: int, *, reasoning: bool = False) -> None:
+        """A piece with content came."""
         if self._first_ns:
             self._gaps_ns.append(at_ns - self._last_ns)
         else:
             self._first_ns = at_ns
         self._last_ns = at_ns
-        if output and not self._first_output_ns:
+        if not reasoning and not self._first_output_ns:
             self._first_output_ns = at_ns
+
+    def _note_response(self, response: _Response) -> None:
+        self._done = True
+        self._usage = response.usage
+        reason = response.incomplete_details.reason if response.incomplete_details is not None else response.status
+        self._finish_reason = reason[:FINISH_REASON_CHARACTERS] if reason else None
+        if _given(response.error) or response.status not in _WHOLE:
+            self.broken = True
 
     def _note(self, answer: _Answer) -> None:
         if answer.usage is not None:
@@ -184,7 +258,7 @@ class LlmReading:
 
 
 def _given(value: msgspec.Raw) -> bool:
-    return bytes(value) not in (b"", b"null", b"[]")
+    return bytes(value) not in (b"", b"null", b"[]", b'""')
 
 
 def _instant_us(at_ns: int, t0_ns: int) -> int | None:

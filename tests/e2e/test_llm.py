@@ -8,7 +8,7 @@ import pytest
 
 from lab.llm_settings import LlmSettings
 from lab.process import LabLlm
-from tests.e2e.harness import Cli, error_line
+from tests.e2e.harness import Cli
 
 PROMPT = "one two three whisper"
 
@@ -48,25 +48,18 @@ async def test_a_scenario_mixes_streamed_and_plain_calls(cli: Cli, model: LabLlm
         f"target: {model.url}\nsteps:\n"
         "  - {name: chat, llm: {model: small, prompt: hi, max_tokens: 3}}\n"
         "  - {name: plain, llm: {path: /v1/completions, model: m, prompt: hi there, max_tokens: 5, stream: false}}\n"
+        "  - {name: response, llm: {api: responses, model: s, prompt: hi, max_tokens: 5}}\n"
+        "  - {name: vector, llm: {api: embeddings, model: e, prompt: a b c}}\n"
         "  - {name: health, request: {path: /_lab/health}}\n"
-        "prices: {m: {input: 1, output: 2}}\nload: {requests: 30, concurrency: 3}\nsla: ['p50(ttft) < 60s step chat']\n"
+        "prices: {m: {input: 1, output: 2}}\nload: {requests: 50, concurrency: 3}\nsla: ['p50(ttft) < 60s step chat']\n"
     )
     done = await asyncio.to_thread(cli, "run", str(scenario), "--json")
     assert done.code == 0, done.err
-    chat, plain, health = done.json["steps"]
+    chat, plain, response, vector, health = done.json["steps"]
     assert (chat["tokens"], chat["ttft_ms"]["count"]) == ({"input": 10, "output": 30, "reasoning": 20}, 10)
     assert (plain["tokens"], plain["ttft_ms"], plain["failed"]) == ({"input": 20, "output": 50}, None, 0)
+    assert response["tokens"] == {"input": 10, "output": 50, "reasoning": 20}
+    assert (response["ttft_ms"]["count"], response["gap_ms"]["count"]) == (10, 40)
+    assert (vector["tokens"], vector["failed"]) == ({"input": 30, "output": 0}, 0)
     assert (chat["cost"], plain["cost"], done.json["metrics"]["cost"]) == (None, 120e-6, 120e-6)
     assert (health["tokens"], health["ttft_ms"], health["failed"]) == (None, None, 0)
-
-
-async def test_options_that_make_no_call_are_refused_in_one_line(cli: Cli) -> None:
-    for arguments, words in [
-        (("--model", "m"), "belongs to --llm"),
-        (("--llm", "--prompt", "x"), "needs --model"),
-        (("--llm", "--model", "m", "--prompt", "x", "-b", "y"), "--body does not go with --llm"),
-        (("--sla", "p95(gap) < 1s"), "streamed llm steps"),
-    ]:
-        done = await asyncio.to_thread(cli, "run", "http://127.0.0.1:9", *arguments)
-        assert done.code == 104
-        assert words in error_line(done)

@@ -98,13 +98,30 @@ def test_tokens_come_on_an_absolute_schedule_and_the_usage_with_the_last() -> No
 
 @pytest.mark.parametrize("path", sorted(PATHS))
 def test_a_plain_answer_comes_when_its_last_token_would(path: str) -> None:
-    asked = {"model": "m", "prompt": "a b", "messages": [{"content": "a b"}], "max_tokens": 50}
+    asked = {"model": "m", "prompt": "a b", "input": "a b", "messages": [{"content": "a b"}], "max_tokens": 50}
     wire, _ = talk(LlmSettings(ttft_ms=10, gap_ms=5, tokens=3), asked, path)
     [(at_ms, data)] = wire.written
     answer = json.loads(data.partition(b"\r\n\r\n")[2])
-    assert at_ms == 20
-    assert answer["usage"] == {"prompt_tokens": 2, "completion_tokens": 3, "total_tokens": 5}
-    assert answer["choices"][0]["finish_reason"] == "stop"
+    if path == "/v1/embeddings":
+        assert (at_ms, answer["usage"]["total_tokens"], len(answer["data"])) == (10, 2, 1)
+    elif path == "/v1/responses":
+        assert (at_ms, answer["status"]) == (20, "completed")
+        assert answer["usage"] == {"input_tokens": 2, "output_tokens": 3, "total_tokens": 5}
+    else:
+        assert (at_ms, answer["choices"][0]["finish_reason"]) == (20, "stop")
+        assert answer["usage"] == {"prompt_tokens": 2, "completion_tokens": 3, "total_tokens": 5}
+
+
+def test_a_streamed_response_is_told_in_typed_events() -> None:
+    asked = {"model": "m", "input": "a b", "max_output_tokens": 3, "stream": True}
+    wire, _ = talk(LlmSettings(ttft_ms=10, gap_ms=5, reasoning_tokens=1), asked, "/v1/responses")
+    assert [(at_ms, each["type"]) for at_ms, each in events(wire)] == [  # type: ignore[index]  # parsed JSON
+        (0, "response.created"),
+        (10, "response.reasoning_text.delta"),
+        (15, "response.output_text.delta"),
+        (20, "response.output_text.delta"),
+        (20, "response.incomplete"),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backbone.maths.sketch import Sketch
-from schemas.llm import Llm, Price
+from schemas.llm import Api, Llm, Price
 from schemas.outcomes import LlmOutcome
 from services.runner.body_connection import BodyConnection
 from services.runner.connection import Connection
@@ -26,8 +26,8 @@ USAGE = {
 }
 
 
-def reader(stream: bool = True) -> LlmReader:
-    return LlmReader(Llm(model="small", prompt="hello", stream=stream))
+def reader(stream: bool = True, api: Api = "chat") -> LlmReader:
+    return LlmReader(Llm(model="small", prompt="hello", stream=stream, api=api))
 
 
 def event(choice: dict[str, object] | None = None, **fields: object) -> bytes:
@@ -144,6 +144,93 @@ def test_no_body_makes_reading_fail(pieces: list[bytes]) -> None:
             reading.feed(piece, MS)
         reading.end()
         reading.outcome(0)
+
+
+RESPONSE = {
+    "status": "completed",
+    "error": None,
+    "usage": {
+        "input_tokens": 9,
+        "output_tokens": 4,
+        "input_tokens_details": {"cached_tokens": 2},
+        "output_tokens_details": {"reasoning_tokens": 1},
+    },
+}
+
+
+def typed(kind: str, **fields: object) -> bytes:
+    return b"event: " + kind.encode() + b"\ndata: " + json.dumps({"type": kind, **fields}).encode() + b"\n\n"
+
+
+def response_of(*events: bytes) -> LlmReading:
+    reading = reader(api="responses").begin()
+    for number, data in enumerate(events):
+        reading.feed(data, (1000 + number) * MS)
+    reading.end()
+    return reading
+
+
+def test_a_response_is_timed_by_its_deltas() -> None:
+    reading = response_of(
+        typed("response.created", response={"status": "in_progress"}),
+        typed("response.reasoning_summary_text.delta", delta="hm"),
+        typed("response.output_text.delta", delta=""),
+        typed("response.output_text.delta", delta="a"),
+        typed("response.output_text.done", text="a"),
+        typed("response.completed", response=RESPONSE),
+    )
+    assert not reading.broken
+    outcome = reading.outcome(1000 * MS)
+    assert (outcome.first_token, outcome.first_output_token, outcome.last_token, outcome.chunks) == (
+        1000,
+        3000,
+        3000,
+        2,
+    )
+    assert (outcome.input_tokens, outcome.output_tokens, outcome.cached_tokens, outcome.reasoning_tokens) == (
+        9,
+        4,
+        2,
+        1,
+    )
+    assert outcome.finish_reason == "completed"
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        [],
+        [typed("response.output_text.delta", delta="cut off")],
+        [typed("response.failed", response={"status": "failed"})],
+        [typed("error", message="no")],
+        [typed("response.completed", response={**RESPONSE, "status": "failed"})],
+        [b'data: {"no": "type"}\n\n'],
+    ],
+)
+def test_a_response_that_is_none_is_broken(events: list[bytes]) -> None:
+    assert response_of(*events).broken
+
+
+@pytest.mark.parametrize(
+    ("api", "answer", "tokens"),
+    [
+        ("responses", RESPONSE, (9, 4)),
+        ("embeddings", {"data": [{"embedding": [0.1]}], "usage": {"prompt_tokens": 3, "total_tokens": 3}}, (3, None)),
+    ],
+)
+def test_other_plain_answers_have_their_tokens_too(api: Api, answer: object, tokens: tuple[int, int | None]) -> None:
+    reading = reader(stream=False, api=api).begin()
+    reading.feed(json.dumps(answer).encode(), MS)
+    reading.end()
+    outcome = reading.outcome(0)
+    assert (reading.broken, (outcome.input_tokens, outcome.output_tokens)) == (False, tokens)
+
+
+def test_an_answer_without_embeddings_is_broken() -> None:
+    reading = reader(stream=False, api="embeddings").begin()
+    reading.feed(b'{"data": []}', MS)
+    reading.end()
+    assert reading.broken
 
 
 def test_a_plain_answer_has_tokens_and_no_instants() -> None:
