@@ -4,28 +4,37 @@ After it every acknowledged outcome is counted once, the tables equal a rebuild,
 on one site, where each service is a process; `make chaos` does the same for longer.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from random import Random
-from typing import Any
 
 import pytest
 import pytest_asyncio
 
 from schemas.load import Load
 from tests.chaos.clocks import ClockSite, step_clocks
-from tests.chaos.kinds import Kind
+from tests.chaos.kinds import Disturb, Kind
 from tests.chaos.network import NetworkSite, cut, silence
 from tests.chaos.outages import broker_down, database_stopped
 from tests.chaos.rounds import play
 
-LOAD = Load(rate_per_s=300, duration_s=5.0)
+LOAD = Load(rate_per_s=300, duration_s=8.0)
 CUT_S = (2.0, 2.0)
 ROUND = 2
 """Two workers make the load while the log is silent, and while the broker is down."""
 
 SILENT_S = (4.0, 4.0)
 """Longer than the time-outs of a hurried site."""
+
+
+def in_turn(*disturbs: Disturb) -> Disturb:
+    """One after another, in one run."""
+
+    async def disturb(site: TroubledSite, dice: Random) -> None:
+        for each in disturbs:
+            await each(site, dice)
+
+    return disturb
 
 
 class TroubledSite(NetworkSite, ClockSite):
@@ -51,18 +60,23 @@ async def site(
 @pytest.mark.parametrize(
     "disturb",
     [
-        pytest.param(cut("log", for_s=CUT_S), id="the log is cut off"),
-        pytest.param(silence("log", for_s=SILENT_S), id="the log is silent"),
-        pytest.param(silence("database", for_s=SILENT_S), id="the database is silent"),
-        pytest.param(cut("database", "search", for_s=CUT_S), id="database and search are cut off"),
-        pytest.param(database_stopped((3.0, 3.0)), id="the database stands still"),
+        pytest.param(
+            in_turn(cut("log", for_s=CUT_S), silence("log", for_s=SILENT_S)), id="the log is cut off, then silent"
+        ),
+        pytest.param(
+            in_turn(silence("database", for_s=SILENT_S), cut("database", "search", for_s=CUT_S)),
+            id="the database is silent, then cut off with the search",
+        ),
+        pytest.param(
+            in_turn(database_stopped((3.0, 3.0)), step_clocks((4.0, 4.0))),
+            id="the database stands still, then clocks are stepped",
+        ),
         pytest.param(broker_down(3.0), id="the broker is down"),
-        pytest.param(step_clocks((4.0, 4.0)), id="clocks are stepped"),
     ],
 )
 async def test_a_run_is_counted_exactly_and_judged_rightly_while(
     site: TroubledSite,
-    disturb: Callable[[Any, Random], Awaitable[None]],  # Any: the site that the disturbance is for
+    disturb: Disturb,
     request: pytest.FixtureRequest,
 ) -> None:
     round_ = await play(site, request.node.callspec.id, Kind(disturb, load=LOAD, latest=0.3), ROUND, 1)
