@@ -5,7 +5,6 @@ producer is then thrown away with all that it still holds, and the next append s
 """
 
 import asyncio
-import contextlib
 import time
 from collections import defaultdict
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from aiokafka import errors as kafka
 from aiokafka.producer.message_accumulator import BatchBuilder
 
 from backbone.log.errors import LogMisconfigured
+from backbone.log.kafka_ending import end_client
 from backbone.log.kafka_topics import MAX_BATCH_BYTES
 
 REQUESTS = 1.5  # an append may take as long as one request that fails, and a try that does not
@@ -96,7 +96,7 @@ class KafkaAppender:
                 try:
                     await producer.start()
                 except BaseException:
-                    await producer.stop()
+                    self._end(producer)
                     raise
                 _watch_sender(producer)
                 self._producer = producer
@@ -108,12 +108,15 @@ class KafkaAppender:
             # Its sequence numbers count a batch that was not stored, so the broker would refuse what follows. There is
             # no public way to make it forget: its own stop() waits for the broker, for ever.
             _fail_all(producer, kafka.KafkaConnectionError("given up"))
-            task = asyncio.create_task(_end(producer))
-            self._ending.add(task)
-            task.add_done_callback(self._ending.discard)
+            self._end(producer)
+
+    def _end(self, producer: AIOKafkaProducer) -> None:
+        task = asyncio.create_task(end_client(producer.client, producer.stop, self._append_s))
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
 
     async def close(self) -> None:
-        """Ends within the time of one request."""
+        """Ends within a few times what an append may take."""
         if self._producer is not None:
             await self._abandon(self._producer)
         await asyncio.gather(*self._ending, return_exceptions=True)
@@ -144,10 +147,3 @@ def _fail_all(producer: AIOKafkaProducer, error: BaseException) -> None:
     for future in [future for batch in pending for future in (batch.future, batch._drain_waiter)]:
         if future.done() and not future.cancelled():
             future.exception()  # whoever waited has given up: nobody else would look at it
-
-
-async def _end(producer: AIOKafkaProducer) -> None:
-    """stop() raises whatever its tasks died of, before it has closed the connections."""
-    with contextlib.suppress(Exception):
-        await producer.stop()
-    await producer.client.close()

@@ -5,7 +5,6 @@ all co-partitioned topics.
 """
 
 import asyncio
-import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypedDict
@@ -15,12 +14,14 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka import errors as kafka
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 
+from backbone.log.kafka_ending import end_consumer
 from backbone.log.kafka_faults import translated
 from backbone.log.kafka_progress import Progress
 
 FIRST_ASSIGNMENT_S = 10.0
 TURN_S = 1.0
 LEAVE_S = 5.0
+STILL_SESSIONS = 3  # a member whose client has not come back for so long asks another one
 
 
 class Timing(TypedDict):
@@ -42,6 +43,10 @@ class GroupSettings:
     instance: str | None
 
     @property
+    def still_s(self) -> float:
+        return STILL_SESSIONS * self.session_timeout_ms / 1000
+
+    @property
     def timing(self) -> Timing:
         """What a consumer is made with, so that a silent member is missed after one session."""
         return {
@@ -53,14 +58,15 @@ class GroupSettings:
 
 
 class _Listener(ConsumerRebalanceListener):
-    def __init__(self, membership: "KafkaMembership") -> None:
+    def __init__(self, membership: "KafkaMembership", consumer: AIOKafkaConsumer) -> None:
         self._membership = membership
+        self._consumer = consumer
 
     def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
-        self._membership.assigned(frozenset(), revoked)
+        self._membership.assigned(self._consumer, frozenset(), revoked)
 
     def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
-        self._membership.assigned(frozenset(each.partition for each in assigned), assigned)
+        self._membership.assigned(self._consumer, frozenset(each.partition for each in assigned), assigned)
 
 
 class KafkaMembership:
@@ -78,6 +84,7 @@ class KafkaMembership:
         self._progress = Progress()
         self._consumer: AIOKafkaConsumer | None = None
         self._turn: asyncio.Task[object] | None = None
+        self._turn_began_s = 0.0
         self._owned: frozenset[int] = frozenset()
         self._settled = asyncio.Event()
         self._ending: set[asyncio.Task[None]] = set()
@@ -90,7 +97,7 @@ class KafkaMembership:
                 await self._join()
             try:
                 await self._show_activity()
-            except kafka.KafkaError:
+            except (kafka.KafkaError, TimeoutError):
                 self._begin_anew()
                 raise
             if self._consumer is not None:
@@ -113,26 +120,29 @@ class KafkaMembership:
             self._turn.cancel()
             await asyncio.wait({self._turn})
             self._turn = None
-        with translated(self._group.where):
-            await self._progress.finish(consumer)
-            await asyncio.wait_for(consumer.stop(), LEAVE_S)
+        await self._progress.finish(consumer)
+        await end_consumer(consumer, consumer.stop, LEAVE_S)
 
-    def assigned(self, partitions: frozenset[int], places: set[TopicPartition]) -> None:
+    def assigned(self, by: AIOKafkaConsumer, partitions: frozenset[int], places: set[TopicPartition]) -> None:
         """Called by the coordinator's task, at a revocation with none."""
+        if by is not self._consumer:  # one that was given up, and is being ended
+            return
         self._owned = partitions
-        if partitions and self._consumer is not None:
-            self._consumer.pause(*places)
         if partitions:
+            by.pause(*places)
             self._settled.set()
         self._logger.info("partitions of this member", partitions=sorted(partitions))
 
     def _begin_anew(self) -> None:
-        """What the client raises here ended the task that keeps the membership: the next question joins again."""
+        """What the client raises may have ended the task that keeps the membership: the next question joins again."""
         consumer, self._consumer = self._consumer, None
         self._owned = frozenset()
         self._settled.clear()
+        if self._turn is not None:
+            self._turn.cancel()
+            self._turn = None
         if consumer is not None:
-            task = asyncio.create_task(_end(consumer))
+            task = asyncio.create_task(end_consumer(consumer, consumer.stop, LEAVE_S))
             self._ending.add(task)
             task.add_done_callback(self._ending.discard)
 
@@ -146,13 +156,12 @@ class KafkaMembership:
             partition_assignment_strategy=(RangePartitionAssignor,),
             **self._group.timing,
         )
-        consumer.subscribe([*self._names.values()], listener=_Listener(self))
+        consumer.subscribe([*self._names.values()], listener=_Listener(self, consumer))
         self._consumer = consumer
         try:
             await consumer.start()
         except BaseException:
-            self._consumer = None
-            await consumer.stop()
+            self._begin_anew()
             raise
 
     async def _show_activity(self) -> None:
@@ -163,10 +172,13 @@ class KafkaMembership:
         assert self._consumer is not None
         if self._turn is None:
             self._turn = asyncio.create_task(self._consumer.getmany(timeout_ms=0))
+            self._turn_began_s = asyncio.get_running_loop().time()
         await asyncio.wait({self._turn}, timeout=TURN_S)
         if self._turn.done():
             turn, self._turn = self._turn, None
             turn.result()
+        elif asyncio.get_running_loop().time() - self._turn_began_s > self._group.still_s:
+            raise TimeoutError("the membership stands still")
 
     async def _wait_for_assignment(self) -> None:
         """A group that has more members than partitions assigns none to some: then this waits in vain, once."""
@@ -174,8 +186,3 @@ class KafkaMembership:
             await asyncio.wait_for(self._settled.wait(), FIRST_ASSIGNMENT_S)
         except TimeoutError:
             self._logger.warning("no partition was assigned yet", waited_s=FIRST_ASSIGNMENT_S)
-
-
-async def _end(consumer: AIOKafkaConsumer) -> None:
-    with contextlib.suppress(kafka.KafkaError, TimeoutError):
-        await asyncio.wait_for(consumer.stop(), LEAVE_S)

@@ -6,22 +6,27 @@ reader. What is assigned is paused until the reader says from which offset on it
 """
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
+from aiokafka import errors as kafka
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from faststream import AckPolicy
 from faststream.kafka import KafkaBroker, KafkaMessage
 from faststream.security import BaseSecurity, SASLPlaintext, SASLScram256, SASLScram512
 
+from backbone.log.kafka_ending import end_consumer
 from backbone.log.kafka_faults import translated
 from backbone.log.kafka_group import FIRST_ASSIGNMENT_S, LEAVE_S, GroupSettings
 from backbone.log.kafka_progress import Progress
 from backbone.log.kafka_read import split
+from backbone.log.kafka_watched import WatchedConsumer
 from backbone.log.port import Batch, Log
 
 MAX_RECORDS = 500
@@ -31,6 +36,7 @@ HELD_RECORDS = 2_000
 TURN_MS = 100
 FETCH_WAIT_MS = 250  # a partition that is let go again waits for the fetch that is under way
 ARRIVAL_S = 0.5
+ASK_S = 2.0  # what is brought shows the ends as well, unless nothing can be fetched
 
 
 @dataclass(slots=True)
@@ -43,6 +49,7 @@ class Inbox:
     arrival: asyncio.Event = field(default_factory=asyncio.Event)
     whole: bool = True
     held: bool = False
+    late: bool = False
 
     def put(self, record: "ConsumerRecord[bytes, bytes | None]") -> None:
         if record.offset < self.due:
@@ -59,7 +66,29 @@ class Inbox:
         return taken
 
 
-class KafkaShell(ConsumerRebalanceListener):
+class _Listener(ConsumerRebalanceListener):
+    """Of one consumer; one that was given up is heard no more."""
+
+    def __init__(self, shell: "KafkaShell") -> None:
+        self._shell = shell
+        self.consumer: Callable[[], AIOKafkaConsumer | None] = lambda: None
+        self.heard = True
+
+    async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
+        if self.heard:
+            await self._shell.on_partitions_revoked(revoked)
+
+    async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
+        if self.heard:
+            await self._shell.on_partitions_assigned(assigned)
+
+    async def receive(self, message: KafkaMessage) -> None:
+        if self.heard:
+            records = message.raw_message if isinstance(message.raw_message, tuple) else (message.raw_message,)
+            self._shell.receive(records)
+
+
+class KafkaShell:
     """A subscription on Kafka. Joins when first asked what it owns; `names` are the topics' names there."""
 
     def __init__(
@@ -70,38 +99,48 @@ class KafkaShell(ConsumerRebalanceListener):
         self._names = names
         self._group = group
         self._broker: KafkaBroker | None = None
-        self._consumer: Callable[[], AIOKafkaConsumer | None] = lambda: None
+        self._listener = _Listener(self)
+        self._ending: set[asyncio.Task[None]] = set()
         self._owned: frozenset[int] = frozenset()
         self._settled = asyncio.Event()
         self._inboxes: dict[TopicPartition, Inbox] = {}
+        self._asked: dict[str, Mapping[int, int]] = {}
+        self._asked_at_s: dict[str, float] = {}
+        self._late_since_s: float | None = None
         self._progress = Progress()
         self._logger = structlog.get_logger("log").bind(group=group.name)
 
     async def owned(self) -> frozenset[int]:
-        if self._broker is None:
-            with translated(self._group.where):
+        with translated(self._group.where):
+            if self._broker is None:
                 await self._join()
-        consumer = self._consumer()
-        if consumer is not None:
+            consumer = self._consumer()
+            try:
+                if not isinstance(consumer, WatchedConsumer):
+                    raise kafka.ConsumerStoppedError("the consumer has ended")
+                consumer.check(self._group.still_s)
+                self._check_fetching()
+            except Exception:
+                self._begin_anew()
+                raise
             self._progress.tell(consumer)
         return self._owned
 
     async def ends(self, topic: str) -> Mapping[int, int]:
-        consumer = self._consumer()
-        known = {
-            partition: consumer.highwater(self._place(topic, partition))
-            for partition in self._owned
-            if consumer is not None and self._place(topic, partition) in consumer.assignment()
-        }
-        if None in known.values() or known.keys() != self._owned:  # nothing was fetched yet
-            return await self._log.ends(topic)
-        return {partition: int(end) for partition, end in known.items() if end is not None}
+        now_s = asyncio.get_running_loop().time()
+        if topic not in self._asked or now_s - self._asked_at_s[topic] >= ASK_S:
+            self._asked_at_s[topic] = now_s
+            self._asked[topic] = await self._log.ends(topic)
+        asked = self._asked[topic]
+        return {each: max(asked.get(each, 0), self._brought(self._place(topic, each))) for each in self._owned}
 
     async def read(self, topic: str, partition: int, offset: int, max_records: int) -> Sequence[Batch]:
         place = self._place(topic, partition)
         inbox = self._inboxes.get(place)
         if inbox is None or inbox.next != offset or not inbox.whole:
             found = await self._log.read(topic, partition, offset, max_records)
+            if found and inbox is not None and inbox.late and self._late_since_s is None:
+                self._late_since_s = asyncio.get_running_loop().time()
             self._begin(place, found[-1].next_offset if found else offset)
             return found
         if not inbox.records:
@@ -116,16 +155,11 @@ class KafkaShell(ConsumerRebalanceListener):
         self._progress.reached(self._place(topic, partition), offset)
 
     async def leave(self) -> None:
-        broker, self._broker = self._broker, None
         consumer = self._consumer()
-        self._owned = frozenset()
-        self._inboxes.clear()
-        if broker is None:
-            return
-        with translated(self._group.where):
-            if consumer is not None:
-                await self._progress.finish(consumer)
-            await asyncio.wait_for(broker.stop(), LEAVE_S)
+        if consumer is not None:
+            await self._progress.finish(consumer)
+        self._begin_anew()
+        await asyncio.gather(*self._ending)
 
     async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
         self._owned = frozenset()
@@ -143,6 +177,22 @@ class KafkaShell(ConsumerRebalanceListener):
         self._logger.info("partitions of this member", partitions=sorted(self._owned))
 
     async def _join(self) -> None:
+        self._broker = broker = self._subscribed()
+        try:
+            await broker.connect()  # makes no connection: says how consumers are made
+            builder = broker.config.broker_config.builder
+            assert isinstance(builder, partial), "FastStream makes its consumers in another way"
+            broker.config.broker_config.builder = partial(WatchedConsumer, **builder.keywords)
+            await broker.start()
+        except BaseException:
+            self._begin_anew()
+            raise
+        try:
+            await asyncio.wait_for(self._settled.wait(), FIRST_ASSIGNMENT_S)
+        except TimeoutError:  # a group that has more members than partitions assigns none to some
+            self._logger.warning("no partition was assigned yet", waited_s=FIRST_ASSIGNMENT_S)
+
+    def _subscribed(self) -> KafkaBroker:
         broker = KafkaBroker(
             self._connection["bootstrap_servers"],
             client_id=self._connection["client_id"],
@@ -153,13 +203,14 @@ class KafkaShell(ConsumerRebalanceListener):
             graceful_timeout=None,
             logger=None,
         )
+        listener = self._listener = _Listener(self)
         subscriber = broker.subscriber(
             *self._names.values(),
             batch=True,
             group_id=self._group.name,
             group_instance_id=self._group.instance,
             partition_assignment_strategy=(RangePartitionAssignor,),
-            listener=self,
+            listener=listener,
             decoder=lambda _message: None,
             ack_policy=AckPolicy.MANUAL,
             auto_offset_reset="earliest",
@@ -168,21 +219,35 @@ class KafkaShell(ConsumerRebalanceListener):
             fetch_max_wait_ms=FETCH_WAIT_MS,
             **self._group.timing,
         )
-        subscriber(self._receive)
-        self._consumer = lambda: subscriber.consumer
-        try:
-            await broker.start()
-        except BaseException:
-            await broker.stop()
-            raise
-        self._broker = broker
-        try:
-            await asyncio.wait_for(self._settled.wait(), FIRST_ASSIGNMENT_S)
-        except TimeoutError:  # a group that has more members than partitions assigns none to some
-            self._logger.warning("no partition was assigned yet", waited_s=FIRST_ASSIGNMENT_S)
+        subscriber(listener.receive)
+        listener.consumer = lambda: subscriber.consumer
+        return broker
 
-    async def _receive(self, message: KafkaMessage) -> None:
-        records = message.raw_message if isinstance(message.raw_message, tuple) else (message.raw_message,)
+    def _begin_anew(self) -> None:
+        """Ends the consumer in the background; the next question joins again."""
+        broker, self._broker = self._broker, None
+        consumer = self._consumer()
+        self._listener.heard = False
+        self._listener = _Listener(self)
+        self._owned = frozenset()
+        self._settled.clear()
+        self._inboxes.clear()
+        self._asked.clear()
+        self._late_since_s = None
+        if broker is not None:
+            ending = end_consumer(consumer, broker.stop, LEAVE_S) if consumer is not None else _stop(broker)
+            task = asyncio.create_task(ending)
+            self._ending.add(task)
+            task.add_done_callback(self._ending.discard)
+
+    def _check_fetching(self) -> None:
+        """A fetcher that has died says nothing: the log itself has to be asked for all that is to be brought."""
+        late_s = self._late_since_s
+        if late_s is not None and asyncio.get_running_loop().time() - late_s > self._group.still_s:
+            raise TimeoutError("nothing is brought any more")
+
+    def receive(self, records: Sequence["ConsumerRecord[bytes, bytes | None]"]) -> None:
+        self._late_since_s = None
         for record in records:
             place = TopicPartition(record.topic, record.partition)
             inbox = self._inboxes.get(place)
@@ -202,6 +267,7 @@ class KafkaShell(ConsumerRebalanceListener):
                 await asyncio.wait_for(inbox.arrival.wait(), ARRIVAL_S)
             except TimeoutError:
                 inbox.whole = False
+                inbox.late = True
 
     def _begin(self, place: TopicPartition, offset: int) -> None:
         """Has the partition brought from here on."""
@@ -222,8 +288,23 @@ class KafkaShell(ConsumerRebalanceListener):
         if consumer is not None and place in consumer.assignment():
             consumer.resume(place)
 
+    def _consumer(self) -> AIOKafkaConsumer | None:
+        return self._listener.consumer()
+
+    def _brought(self, place: TopicPartition) -> int:
+        """The end as the last fetch has shown it."""
+        consumer = self._consumer()
+        if consumer is None or place not in consumer.assignment():
+            return 0
+        return int(consumer.highwater(place) or 0)
+
     def _place(self, topic: str, partition: int) -> TopicPartition:
         return TopicPartition(self._names[topic], partition)
+
+
+async def _stop(broker: KafkaBroker) -> None:
+    with contextlib.suppress(Exception):  # it had not begun
+        await asyncio.wait_for(broker.stop(), LEAVE_S)
 
 
 def security(connection: Mapping[str, Any]) -> BaseSecurity | None:  # Any: keyword arguments of aiokafka

@@ -5,6 +5,8 @@ All runs on uvloop, as the services do: it says of a connection that is gone wha
 
 import asyncio
 import contextlib
+import gc
+import warnings
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -29,7 +31,7 @@ CUT_S, SILENT_S = 0.15, 1.0
 
 
 def run_on_uvloop(work: Callable[[], Awaitable[None]]) -> None:
-    """Fails for an error in a callback: such a one would have ended a worker."""
+    """Fails for an error in a callback: such a one would have ended a worker; and for a connection left open."""
     said: list[Mapping[str, Any]] = []  # Any: what loops tell their handler
 
     async def main() -> None:
@@ -37,8 +39,12 @@ def run_on_uvloop(work: Callable[[], Awaitable[None]]) -> None:
         async with asyncio.timeout(WAIT_S):
             await work()
 
-    uvloop.run(main())
+    with warnings.catch_warnings(record=True) as left:
+        warnings.simplefilter("always", ResourceWarning)
+        uvloop.run(main())
+        gc.collect()
     assert said == []
+    assert [str(each.message) for each in left if "Unclosed AIOKafka" in str(each.message)] == []
 
 
 async def until_done(work: Callable[[], Awaitable[Any]]) -> Any:  # Any: whatever the work returns
