@@ -1,6 +1,7 @@
 """Owns pauses that end early when asked to stop, and how long to wait before a try. It must not know what waits."""
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,7 +12,12 @@ LONGEST_S = 5.0
 
 async def pause(stop: asyncio.Event, seconds: float, woken: asyncio.Event | None = None) -> None:
     """Returns after `seconds`, or at once when `stop` or `woken` is set."""
-    events = [stop] if woken is None else [stop, woken]
+    if woken is None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await stop.wait()
+        return
+    events = [stop, woken]
     if any(event.is_set() for event in events):
         return
     waiters = [asyncio.ensure_future(event.wait()) for event in events]

@@ -128,11 +128,15 @@ class EmbeddedSession:
         await asyncio.gather(*self._runs.values(), return_exceptions=True)
 
     async def _next_events(self, run_id: str, seq: int) -> list[views.RunEvent]:
+        database, exhausted = self._platform.database, None  # at this version the database held nothing more
         while True:
+            version = database.version()
             found: Sequence[views.RunEvent] = ()
-            with contextlib.suppress(DatabaseUnavailable):  # the run goes on without it, and is told of later
-                async with self._platform.database.read() as conn:
-                    found = await views.events_after(conn, run_id, seq)
+            if version is None or version != exhausted:
+                with contextlib.suppress(DatabaseUnavailable):  # the run goes on without it, and is told of later
+                    async with database.read() as conn:
+                        found = await views.events_after(conn, run_id, seq)
+                    exhausted = version
             if found:
                 return list(found)
             task = self._runs.get(run_id)

@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from backbone.database.errors import DatabaseMisconfigured
 from backbone.settings import sqlite_path
+from backbone.sqlite_commits import Commits
 
 READERS = 8
 WRITERS = 4
@@ -30,6 +31,9 @@ class Adapter(Protocol):
 
     def writer(self) -> AsyncEngine:
         """A pool whose transactions write."""
+
+    def commits(self) -> Commits | None:
+        """What tells cheaply whether anything was committed, where there is such a thing."""
 
     def translated(self) -> AbstractContextManager[None]:
         """Turns errors of the driver into DatabaseErrors; errors of our own statements pass."""

@@ -16,11 +16,13 @@ from backbone.database.tables import outbox
 from backbone.database.upsert import insert_missing
 from backbone.log.port import Log
 from backbone.telemetry import Metrics
+from backbone.waiting import pause
 from schemas.codec import encode_line
 from schemas.lifecycle import Record
 from schemas.topics import partition_of
 
 ROWS_PER_ROUND = 100
+MOMENT_S = 0.05
 EAGER_S = 1.0
 """So long after something was added here a drain is due at any time; else once in so long, for rows of others."""
 
@@ -39,26 +41,37 @@ class Outbox:
         self._service = service
         self._metrics = metrics
         self._draining = asyncio.Lock()
-        self._fresh = False
+        self._added = asyncio.Event()
         self._added_at_s: float | None = None
         self._drained_at_s: float | None = None
+        self._empty_at: int | None = None
 
     def is_due(self, now_s: float) -> bool:
         """Whether it is worth a drain: something was just added here (its transaction may not have ended yet), or the
         last drain was a while ago. now_s is any monotonic clock, always the same."""
-        recently = self._added_at_s is not None and now_s - self._added_at_s < EAGER_S
         lately = self._drained_at_s is not None and now_s - self._drained_at_s < EAGER_S
-        if self._fresh:
-            self._fresh, self._added_at_s, recently = False, now_s, True
-        if recently or not lately:
+        if self._added.is_set():
+            self._added.clear()
+            self._added_at_s = now_s
+        if self._is_eager(now_s) or not lately:
             self._drained_at_s = now_s
             return True
         return False
 
+    async def rest(self, stop: asyncio.Event, now_s: float) -> None:
+        """Pauses whoever drains: until something is added here, or what was added must be committed, or a while."""
+        if self._is_eager(now_s):
+            await pause(stop, MOMENT_S)
+        else:
+            await pause(stop, EAGER_S, self._added)
+
+    def _is_eager(self, now_s: float) -> bool:
+        return self._added_at_s is not None and now_s - self._added_at_s < EAGER_S
+
     async def add(self, conn: AsyncConnection, topic: str, record: Record) -> None:
         """Adds a record in the caller's transaction; one whose id is waiting already is left as it is."""
         mine = outbox.c.service == self._service
-        self._fresh = True
+        self._added.set()
         last = (await conn.execute(sa.select(sa.func.max(outbox.c.position)).where(mine))).scalar()
         row = {
             "service": self._service,
@@ -86,10 +99,14 @@ class Outbox:
         return appended
 
     async def _waiting(self, database: Database) -> list[_Row]:
+        version = database.version()
+        if version is not None and version == self._empty_at:
+            return []
         columns = sa.select(outbox.c.id, outbox.c.topic, outbox.c.run_id, outbox.c.line)
         async with database.read() as conn:
             found = await conn.execute(columns.where(outbox.c.service == self._service).order_by(outbox.c.position))
             rows = [_Row(*row) for row in found]
+        self._empty_at = None if rows else version
         if self._metrics is not None:
             self._metrics.set("queryscope_outbox_backlog", len(rows), service=self._service)
         return rows

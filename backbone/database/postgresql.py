@@ -49,6 +49,9 @@ class PostgresqlAdapter:
         # READ COMMITTED: an UPDATE that waited for a row looks at its condition again, which is compare-and-set
         return self._engine(WRITERS, "READ COMMITTED")
 
+    def commits(self) -> None:
+        return None  # asking would be a query, as any other
+
     def translated(self) -> AbstractContextManager[None]:
         return self._faults.translated()
 

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from backbone.database.adapters import POOL_WAIT_S, READERS
 from backbone.database.faults import translated
+from backbone.sqlite_commits import Commits
 
 BUSY_TIMEOUT_S = 10.0
 
@@ -27,6 +28,9 @@ class SqliteAdapter:
 
     def writer(self) -> AsyncEngine:
         return self._engine("BEGIN IMMEDIATE", 1)
+
+    def commits(self) -> Commits:
+        return Commits(self._path)
 
     def translated(self) -> AbstractContextManager[None]:
         return translated(self._path)

@@ -1,7 +1,8 @@
 """Owns the embedded adapter of the log port, on one SQLite file. It must not know what the records mean.
 
 Blocking work runs in three threads of its own: one appends (what waits is committed together, so that many small
-appends share one sync of the disk), one reads, one keeps the group claims.
+appends share one sync of the disk), one reads, one keeps the group claims. Whoever asks again before anything was
+committed is answered from memory.
 """
 
 import asyncio
@@ -20,6 +21,7 @@ from backbone.log.errors import LogUnavailable
 from backbone.log.port import Batch, Membership
 from backbone.log.sqlite_leases import Claim
 from backbone.processes import process_name
+from backbone.sqlite_commits import Commits
 
 LEASE_S = 5.0
 RENEWAL_S = 1.0
@@ -153,6 +155,14 @@ class _EmbeddedMembership:
         await self._log.claims.call(lambda db: sqlite_leases.leave(db, self._group, self._member))
 
 
+@dataclass(frozen=True, slots=True)
+class _Ends:
+    """Next offset by topic and partition, as it has been since the file was at this version (None: never)."""
+
+    version: int | None
+    next: Mapping[tuple[str, int], int]
+
+
 class EmbeddedLog:
     """The log port on one SQLite file; made by `open_embedded_log`."""
 
@@ -165,6 +175,8 @@ class EmbeddedLog:
         self._incarnation = incarnation
         self._appender = _Appender(path)
         self._reader = _Worker(path, "log-read")
+        self._commits = Commits(path)
+        self._known = _Ends(None, {})
         self._closed = False
 
     @property
@@ -185,11 +197,20 @@ class EmbeddedLog:
         return await asyncio.wrap_future(self._appender.submit(_Append(topic, partition, lines, count)))
 
     async def read(self, topic: str, partition: int, offset: int, max_records: int = 4000) -> Sequence[Batch]:
+        known = self._known
+        at_end = offset == known.next.get((topic, partition), 0) and not self._closed
+        if at_end and known.version is not None and known.version == self._commits.version():
+            return []
         return await self._reader.call(lambda db: sqlite_store.read(db, topic, partition, offset, max_records))
 
     async def ends(self, topic: str) -> Mapping[int, int]:
-        written = await self._reader.call(lambda db: sqlite_store.ends(db, topic))
-        return {partition: written.get(partition, 0) for partition in range(self._partitions)}
+        if self._closed:
+            raise LogUnavailable("the log has been closed")
+        version = self._commits.version()  # before the ends are read: they may be newer than it says, never older
+        known = self._known
+        if version is None or version != known.version:
+            known = self._known = _Ends(version, await self._reader.call(sqlite_store.all_ends))
+        return {partition: known.next.get((topic, partition), 0) for partition in range(self._partitions)}
 
     async def beginnings(self, topic: str) -> Mapping[int, int]:
         first = await self._reader.call(lambda db: sqlite_store.beginnings(db, topic))
@@ -206,6 +227,7 @@ class EmbeddedLog:
     async def close(self) -> None:
         if not self._closed:
             self._closed = True
+            self._commits.close()
             for part in (self._appender, self._reader, self.claims):
                 await asyncio.to_thread(part.close)
 

@@ -187,6 +187,12 @@ def ends(db: sqlite3.Connection, topic: str) -> dict[int, int]:
     return dict(db.execute('SELECT "partition", next FROM ends WHERE topic = ?', (topic,)).fetchall())
 
 
+def all_ends(db: sqlite3.Connection) -> dict[tuple[str, int], int]:
+    """Next offset by topic and partition, of all that was ever written."""
+    rows = db.execute('SELECT topic, "partition", next FROM ends').fetchall()
+    return {(topic, partition): offset for topic, partition, offset in rows}
+
+
 def beginnings(db: sqlite3.Connection, topic: str) -> dict[int, int]:
     """First offset that is still there of each partition that was ever written."""
     with transaction(db, "DEFERRED"):

@@ -41,7 +41,6 @@ CLOSING_GROUP = "aggregator-closing"
 TICK_S = 0.1
 SOON_S, SOON_TICKS = 0.02, 25
 """Until the next look at a run that waits for nothing but the projection of `runs`; so often at most in a row."""
-DRAIN_S = 0.05
 TICKS_PER_LOOK = 4
 DIAGNOSIS_PATIENCE_S = 10.0
 
@@ -99,7 +98,10 @@ class AggregatorService:
         while not stop.is_set():
             if self._closing.outbox.is_due(time.monotonic()):
                 failures = 0 if await self._drain_once() else failures + 1
-            await pause(stop, backoff_s(failures) if failures else DRAIN_S)
+            if failures:
+                await pause(stop, backoff_s(failures))
+            else:
+                await self._closing.outbox.rest(stop, time.monotonic())
 
     async def _drain_once(self) -> bool:
         """Whether the log could be reached; what waits is kept."""
@@ -126,6 +128,9 @@ class RunsOwner:
         self._judged_at_s: dict[str, float] = {}
         self._failures: dict[str, int] = {}
         self._ticks = 0
+        self._settled: tuple[int, frozenset[int]] | None = None
+        self._unjudged: frozenset[str] = frozenset()
+        self._judged: frozenset[str] = frozenset()
         self._woken = asyncio.Event()
         self._expecting = False
         self._in_vain = 0
@@ -142,7 +147,6 @@ class RunsOwner:
         try:
             while not stop.is_set():
                 self._woken.clear()
-                self._expecting = False
                 try:
                     await self.tick(await membership.owned())
                 except OUTAGES as error:
@@ -160,13 +164,23 @@ class RunsOwner:
                 await membership.leave()
 
     async def tick(self, owned: frozenset[int]) -> None:
-        """One round over the unended runs of these partitions."""
-        unjudged, judged = await self._unended(owned)
-        self._closer.keep_only(unjudged)
-        for run_id in sorted(unjudged):
-            await self._advance(run_id)
-        await self._look_after(unjudged)
-        await self._end_streams(judged)
+        """One round over the unended runs of these partitions.
+
+        What can be closed, and which runs there are, follows from the tables alone: while nothing is committed, and all
+        that they allow has been done, only what clocks and locks decide is looked at.
+        """
+        version = self._database.version()
+        if version is None or self._settled != (version, owned):
+            self._settled = None
+            self._expecting = False
+            self._unjudged, self._judged = await self._unended(owned)
+            self._closer.keep_only(self._unjudged)
+            for run_id in sorted(self._unjudged):
+                await self._advance(run_id)
+            if version is not None and not self._failures:
+                self._settled = (version, owned)
+        await self._look_after(self._unjudged)
+        await self._end_streams(self._judged)
 
     async def _advance(self, run_id: str) -> None:
         """Closes what can be closed. A run that cannot be judged for an error of our own fails alone."""

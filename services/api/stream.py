@@ -7,7 +7,7 @@ is exact. A stream that is cut off leaves nothing behind: the next one begins wh
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Header
@@ -88,9 +88,14 @@ async def _stream(context: ApiContext, run_id: str, seq: int) -> AsyncIterator[b
 
 async def _chunks(context: ApiContext, run_id: str, seq: int) -> AsyncIterator[bytes]:
     spoke = time.monotonic()
+    database, exhausted = context.platform.database, None  # at this version the database held nothing more
     while not context.stopping.is_set():
-        async with context.platform.database.read() as conn:
-            found = await views.events_after(conn, run_id, seq)
+        version = database.version()
+        found: Sequence[RunEvent] = ()
+        if version is None or version != exhausted:
+            async with database.read() as conn:
+                found = await views.events_after(conn, run_id, seq)
+            exhausted = None if found else version
         for event in found:
             seq, spoke = event.seq, time.monotonic()
             yield encode_event(event)

@@ -38,7 +38,6 @@ from services.diagnoser.past import History
 from services.diagnoser.reading import read_facts
 from services.diagnoser.store import has_diagnosis, put_diagnosis
 
-DRAIN_S = 0.05
 WARM_UP_AFTER_S = 1.0
 
 
@@ -141,7 +140,10 @@ class DiagnoserService:
                 self._logger.warning("diagnoses wait", error=str(error))
             if last_time:
                 return
-            await pause(over, backoff_s(outages) if outages else DRAIN_S)
+            if outages:
+                await pause(over, backoff_s(outages))
+            else:
+                await self._outbox.rest(over, time.monotonic())
 
 
 def _load_statistics() -> None:

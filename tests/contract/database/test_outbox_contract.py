@@ -134,3 +134,23 @@ async def test_what_waits_is_shown_until_it_is_on_the_log(database: Database, lo
     assert shown() == 1
     await box.drain(database, log)
     assert shown() == 0
+
+
+async def test_what_another_process_left_behind_is_appended_by_one_that_found_nothing_before(
+    database: Database, other: Database, log: EmbeddedLog
+) -> None:
+    box = Outbox("aggregator")
+    assert [await box.drain(database, log) for _ in range(2)] == [0, 0]
+    async with other.write() as conn:
+        await Outbox("aggregator").add(conn, "runs", lost(RUN))
+    assert await box.drain(database, log) == 1
+
+
+async def test_no_commit_of_anybody_leaves_the_version_as_it_was(database: Database, other: Database) -> None:
+    for writer in (database, other):
+        before = database.version()
+        async with writer.write() as conn:
+            await Outbox("aggregator").add(conn, "runs", lost(RUN, int(writer is other)))
+        after = database.version()
+        assert before is after is None or before != after
+        assert database.version() == after

@@ -166,6 +166,19 @@ async def test_two_processes_append_at_once_without_gaps_or_mixed_batches(log: L
             assert stored[base : base + 5] == [b"%s %d %d" % (name.encode(), k, n) for n in range(5)]
 
 
+async def test_a_reader_at_the_end_sees_what_another_process_appends(log: Log, harness: Harness) -> None:
+    topic = harness.topic()
+    for _ in range(3):  # often enough to be answered from what is known already
+        assert set((await log.ends(topic)).values()) == {0}
+        assert await log.read(topic, 0, 0) == []
+    for batches in (1, 2):
+        writer = await start_writer(harness, topic, "elsewhere", 1)
+        await asyncio.wait_for(writer.communicate(), WAIT_S)
+        assert await log.read(topic, 0, 5 * (batches - 1)) != []
+        assert [(await log.ends(topic))[0] for _ in range(3)] == [5 * batches] * 3
+        assert await log.read(topic, 0, 5 * batches) == []
+
+
 async def test_what_was_acknowledged_survives_the_kill_of_its_writer(log: Log, harness: Harness) -> None:
     topic = harness.topic()
     writer = await start_writer(harness, topic, "victim", 100_000)

@@ -1,12 +1,19 @@
 """Several workers and several aggregators: the work divides, the public rows are those of one replica bit for bit."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
 
+from backbone.consumer import RecordConsumer
+from backbone.platform import open_platform
 from backbone.settings import Settings
 from schemas.lifecycle import WorkerPlacement
 from schemas.topics import RUNS
+from services.aggregator.fold_service import OutcomeFolder
+from services.aggregator.lost_runs import RUNS_PROJECTION
+from services.aggregator.projecting import RunsProjector
+from services.aggregator.service import RunsOwner
 from services.aggregator.verify import TABLES, verify
 from tests.integration.aggregator.replicas import folded, replicas, until_shared
 from tests.integration.aggregator.spread import WHAT, Rows, begin, public_rows, publish, streams
@@ -71,3 +78,30 @@ async def test_several_workers_on_one_partition_are_told_apart(world: World) -> 
         result = await world.judged(RUN)
     assert result.events.aggregated == 120
     assert result.validity.valid, result.validity
+
+
+async def test_who_closes_sees_what_only_another_process_projects_and_folds(world: World) -> None:
+    owner = RunsOwner(world.platform, clock=world.clock, wall_clock=world.clock)
+    everything = frozenset(range(world.platform.log.partitions))
+    for _ in range(3):
+        await owner.tick(everything)  # nothing to do, and nothing has changed
+    stop = asyncio.Event()
+    async with open_platform(world.platform.settings) as elsewhere:
+        consumer = RecordConsumer(
+            elsewhere,
+            projection=RUNS_PROJECTION,
+            topics=[RUNS],
+            handler=RunsProjector(metrics=elsewhere.metrics),
+        )
+        works = [asyncio.create_task(work.run(stop)) for work in (OutcomeFolder(elsewhere), consumer)]
+        await world.whole_run(simple_stream(2, 10))
+
+        async def judged() -> bool:
+            await owner.tick(everything)
+            return await world.is_judged(RUN)
+
+        try:
+            await eventually(judged)
+        finally:
+            stop.set()
+            await asyncio.gather(*works)
