@@ -21,7 +21,7 @@ ifdef PIP_INDEX_URL
 export UV_DEFAULT_INDEX ?= $(PIP_INDEX_URL)
 endif
 
-.PHONY: help install demo lint check test benchmark chaos FORCE
+.PHONY: help install demo lint check test benchmark chaos docs FORCE
 .DEFAULT_GOAL := help
 
 help:
@@ -32,6 +32,7 @@ help:
 	@echo 'make test       lint and every test'
 	@echo 'make benchmark  speed and truth, measured'
 	@echo 'make chaos      $(KILLS) kills at random instants of runs on real servers (KILLS=n SEED=n KINDS=broker,database)'
+	@echo 'make docs       write anew the pages and schemas that are made from the code'
 
 install: .venv/.installed-test
 
@@ -56,6 +57,10 @@ benchmark: .venv/.installed-test
 
 chaos: .venv/.installed-test
 	$(BIN)/python -m tests.chaos --kills $(KILLS) --seed $(SEED) $(if $(KINDS),--kinds $(KINDS))
+
+docs: .venv/.installed-test
+	$(BIN)/python tools/write_metrics_page.py
+	$(BIN)/python tools/write_catalogue.py
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

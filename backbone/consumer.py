@@ -100,9 +100,8 @@ class RecordConsumer:
         self._log = stores.log
         self._database = stores.database
         self._projection = projection
+        self._topics = tuple(topics)
         self._dlqs = tuple(map(dead_letter_topic, topics))
-        self._plain = tuple(topics)
-        self._topics = (*topics, *self._dlqs)
         self._handler = handler
         self._group = group or projection
         self._member = f"{projection}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
@@ -118,13 +117,13 @@ class RecordConsumer:
         self._ends: dict[str, Mapping[int, int]] = {}
         self._positions: dict[tuple[str, int], _Position] = {}
         self._dead_in_a_row = 0
-        for topic in topics:  # a counter that begins at 1 would hide its first event from rates
+        for topic in self._topics:  # a counter that begins at 1 would hide its first event from rates
             for name in COUNTERS:
                 self._metrics.add(name, 0, projection=self._projection, topic=topic)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Reads until `stop` is set. Raises ForeignIncarnation, ConsumerStopped, or what is our own error."""
-        subscription = await subscribe(self._log, self._group, self._member, self._plain)
+        subscription = await subscribe(self._log, self._group, self._member, self._topics)
         self._subscription = subscription
         self._incarnation = await self._log.incarnation()
         running: dict[int, asyncio.Task[None]] = {}
@@ -133,7 +132,9 @@ class RecordConsumer:
             while not stop.is_set():
                 try:
                     self._own(await subscription.owned())
-                    await self._look(with_dlqs=polls % POLLS_PER_DLQ_LOOK == 0)
+                    self._ends |= {topic: await subscription.ends(topic) for topic in self._topics}
+                    if polls % POLLS_PER_DLQ_LOOK == 0:  # wishes are rare, and nobody waits for them
+                        self._ends |= {topic: await self._log.ends(topic) for topic in self._dlqs}
                     polls += 1
                 except OUTAGES as error:
                     outages += 1
@@ -148,13 +149,6 @@ class RecordConsumer:
         finally:
             await _end(running.values(), subscription)
 
-    async def _look(self, *, with_dlqs: bool) -> None:
-        """Learns where topics end. Wishes are rare and nobody waits for them: theirs are looked at now and then."""
-        for topic in self._plain:
-            self._ends[topic] = await self._subscription.ends(topic)
-        for topic in self._dlqs if with_dlqs else ():
-            self._ends[topic] = await self._log.ends(topic)
-
     def _own(self, owned: frozenset[int]) -> None:
         """Takes over a new assignment; what was lost is forgotten, so that it is loaded anew when it comes back."""
         if owned != self._owned:
@@ -163,7 +157,7 @@ class RecordConsumer:
 
     def _topics_of(self, partition: int) -> list[str]:
         """As a rule there is no dead letter, and then nothing to read."""
-        return [topic for topic in self._topics if topic not in self._dlqs or self._ends[topic][partition]]
+        return [*self._topics, *(topic for topic in self._dlqs if self._ends[topic].get(partition, 0))]
 
     def _is_behind(self, partition: int) -> bool:
         for topic in self._topics_of(partition):
@@ -209,7 +203,7 @@ class RecordConsumer:
         self._positions[topic, partition] = position
         while not stop.is_set() and partition in self._owned:
             try:
-                source = self._log if topic in self._dlqs else self._subscription
+                source = self._log if topic in self._dlqs else self._subscription  # nothing brings dead letters
                 batches = await source.read(topic, partition, position.next, READ_RECORDS)
             except OffsetOutOfRange as error:
                 if topic in self._dlqs:
@@ -300,7 +294,7 @@ class RecordConsumer:
             if effect is not None:
                 await effect(conn)
         position.committed = position.next
-        if topic in self._plain:
+        if topic not in self._dlqs:
             self._subscription.reached(topic, partition, position.next)
 
     async def _bury(self, topic: str, partition: int, line: bytes, position: _Position, error: Exception) -> None:

@@ -107,7 +107,7 @@ async def _database(settings: Settings) -> str:
 
 
 async def _search(settings: Settings) -> str:
-    search = await open_search(settings.search_url)
+    search = await open_search(settings.search_url, settings.search_api_key)
     try:
         return f"opens, {await search.count()} runs"
     finally:

@@ -39,7 +39,7 @@ async def open_platform(settings: Settings) -> AsyncIterator[Platform]:
         stack.push_async_callback(log.close)
         database = await open_database(settings.database_url, settings.database_timeout_s)
         stack.push_async_callback(database.close)
-        search = await open_search(settings.search_url)
+        search = await open_search(settings.search_url, settings.search_api_key)
         stack.push_async_callback(search.close)
         seen = log if tracing is None else TracedLog(log, tracing)
         yield Platform(settings, seen, database, search, tracing=tracing)

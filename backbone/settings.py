@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit, urlunsplit
 
 import platformdirs
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from backbone.errors import SettingsError
@@ -63,6 +63,7 @@ class Settings(BaseSettings):
     database_url: str = ""
     search_url: str = ""
     database_timeout_s: float = Field(default=10.0, gt=0, le=600)
+    search_api_key: SecretStr | None = None
     url: str | None = None
     targets: Annotated[list[str], NoDecode] = Field(default_factory=list)
     origins: Annotated[list[str], NoDecode] = Field(default_factory=list)
@@ -70,6 +71,7 @@ class Settings(BaseSettings):
     spool_mb: int = Field(default=1024, ge=0)
     drain_s: float = Field(default=3600.0, ge=0, le=86_400)
     outcomes_retention_days: float | None = Field(default=None, gt=0)
+    search_retention_days: float | None = Field(default=None, gt=0)
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @property

@@ -17,7 +17,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from backbone.log.errors import LogUnavailable
 from backbone.log.opening import open_log
@@ -36,12 +36,18 @@ MARGIN_S = 1.0
 """Left out after the broker has been killed: the kernel takes its memory back on the cores that the load runs on."""
 
 
+Outcomes = list[tuple[float, float, float]]
+
+
 @dataclass(frozen=True, slots=True)
 class Made:
-    """A run's result, its outcomes as (instant, scheduled latency, dispatch delay) in s, ms, ms, and its outage."""
+    """A run's result, its outcomes as (instant, scheduled latency, dispatch delay) in s, ms, ms, what the load process
+    used as (second, CPU s), and the outage.
+    """
 
     result: Mapping[str, Any]  # Any: nested JSON
-    outcomes: list[tuple[float, float, float]]
+    outcomes: Outcomes
+    cpu: list[tuple[float, float]]
     outage: tuple[float, float]
 
 
@@ -57,14 +63,16 @@ def main() -> int:
     except NotFetched as error:
         print(f"left out: {error}\n", file=sys.stderr)
         return 0
-    print(f"{'run':<10} {'when':<8} {'requests':>9} {'latency p50':>12} {'p99':>8} {'dispatch p50':>13} {'p99':>8}  ms")
+    print(f"{'run':<10} {'when':<8} {'requests':>9} {'latency p50':>12} {'p99':>8} {'dispatch p50':>13} {'p99':>8} ms")
     inside = {}
     for name, made in (("plain", plain), ("disturbed", disturbed)):
+        cpu = _apart(made.cpu, disturbed.outage)
         for when, outcomes in _apart(made.outcomes, disturbed.outage).items():
             figures = [_quantile(sorted(each), q) for each in _columns(outcomes) for q in (0.5, 0.99)]
             inside[name, when] = figures
             shown = "{:>12.2f} {:>8.2f} {:>13.3f} {:>8.3f}".format(*figures)
-            print(f"{name:<10} {when:<8} {len(outcomes):>9,} {shown}")
+            cpu_us = 1e6 * sum(used_s for _, used_s in cpu[when]) / max(1, len(outcomes))
+            print(f"{name:<10} {when:<8} {len(outcomes):>9,} {shown} {cpu_us:>5.0f} us CPU/request")
     latency_ms, delay_ms = (inside["disturbed", "outage"][n] - inside["plain", "outage"][n] for n in (1, 3))
     print(f"distortion of the p99 during the outage: latency {latency_ms:+.2f} ms, dispatch delay {delay_ms:+.3f} ms")
     right = [_is_right(name, made, duration_s) for name, made in (("plain", plain), ("disturbed", disturbed))]
@@ -116,8 +124,8 @@ async def _made(url: str, duration_s: float, environment: dict[str, str], broker
     out, _ = await process.communicate()
     result = json.loads(out)
     t0 = datetime.fromisoformat(result["started_at"]).timestamp()
-    lines = await asyncio.to_thread(_outcomes, [*command, "outcomes", str(result["run_id"])], environment)
-    return Made(result, lines, (down_at - t0 + MARGIN_S, up_at - t0))
+    outcomes, cpu = await asyncio.to_thread(_dumped, [*command, "outcomes", str(result["run_id"])], environment)
+    return Made(result, outcomes, cpu, (down_at - t0 + MARGIN_S, up_at - t0))
 
 
 @contextlib.asynccontextmanager
@@ -136,20 +144,23 @@ async def _logged(log: Log) -> int:
             return sum((await log.ends(OUTCOMES)).values())
 
 
-def _outcomes(command: list[str], environment: dict[str, str]) -> list[tuple[float, float, float]]:
+def _dumped(command: list[str], environment: dict[str, str]) -> tuple[Outcomes, list[tuple[float, float]]]:
+    cpu: dict[int, tuple[float, float]] = {}
     found: dict[int, tuple[float, float, float]] = {}
     done = subprocess.run(command, stdout=subprocess.PIPE, env=environment, check=True)
     for each in map(json.loads, done.stdout.splitlines()):
         if each["type"] == "outcome":
             at, scheduled = each["finished"], each["scheduled"]
             found[each["seq"]] = (scheduled / 1e6, (at - scheduled) / 1e3, (each["started"] - scheduled) / 1e3)
-    return list(found.values())
+        elif each["type"] == "mark":
+            cpu[each["seq"]] = (each["window"] + 0.5, each.get("cpu_share", 0.0))
+    return list(found.values()), list(cpu.values())
 
 
-Outcomes = list[tuple[float, float, float]]
+T = TypeVar("T", bound=tuple[float, ...])
 
 
-def _apart(outcomes: Outcomes, outage: tuple[float, float]) -> dict[str, Outcomes]:
+def _apart(outcomes: list[T], outage: tuple[float, float]) -> dict[str, list[T]]:
     """Both runs are cut at the same instants."""
     first, last = outage
     return {

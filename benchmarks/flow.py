@@ -5,6 +5,7 @@
 
 import asyncio
 import json
+import os
 import random
 import sys
 import time
@@ -57,6 +58,7 @@ class Worker:
         self._number = number
         self._latencies_us = [max(int(rng.lognormvariate(7.0, 0.6)), 50) for _ in range(LATENCIES)]
         self._timed = _Timed(log)
+        self.outcomes = 0
         partition = outcome_partition_of(run_id, number, log.partitions)
         self.publisher = Publisher(cast(Log, self._timed), partition, on_failure=_fail)
 
@@ -67,7 +69,8 @@ class Worker:
     def put(self, count: int, now_us: int) -> None:
         """Outcomes that finish at this instant of the run."""
         put, run_id, number = self.publisher.put, self._run_id, self._number
-        for index in range(self.publisher.outcomes, self.publisher.outcomes + count):
+        first, self.outcomes = self.outcomes, self.outcomes + count
+        for index in range(first, self.outcomes):
             latency_us = self._latencies_us[index % LATENCIES]
             started = now_us - latency_us
             put(
@@ -86,7 +89,9 @@ class Worker:
 
 
 def _fail(failure: Exception) -> None:
-    raise failure
+    """A run would stop its load here; this one says why and ends."""
+    print(failure, file=sys.stderr, flush=True)
+    os._exit(1)
 
 
 async def begin(log: Log, workers: int, seconds: int) -> str:
@@ -123,7 +128,7 @@ async def end(log: Log, run_id: str, workers: Sequence[Worker], seconds: int) ->
     """Final marks, then RunFinished, as a runner does it."""
     await asyncio.gather(*(worker.publisher.drain() for worker in workers))
     await asyncio.gather(*(worker.publisher.put_last(worker.mark(seconds, 0, final=True)) for worker in workers))
-    published = sum(worker.publisher.outcomes for worker in workers)
+    published = sum(worker.outcomes for worker in workers)
     at = time.time_ns() // 1000
     record = RunFinished(id=f"{run_id}-f", run_id=run_id, at=at, stopped="completed", published=published)
     await tell(log, record)
@@ -152,7 +157,7 @@ async def _publish(workers: Sequence[Worker], rate: int, seconds: int) -> None:
         await asyncio.sleep(start_s + tick * TICK_S - loop.time())
         due, now_us = round(tick * TICK_S * rate / len(workers)), round(tick * TICK_S * SECOND_US) - 1
         for worker in workers:
-            worker.put(due - worker.publisher.outcomes, now_us)
+            worker.put(due - worker.outcomes, now_us)
         if not tick % round(1 / TICK_S):
             for worker in workers:
                 worker.publisher.put_mark(worker.mark(now_us // SECOND_US, rate // len(workers)))
@@ -192,7 +197,7 @@ async def short_run(log: Log, outcomes: int) -> str:
 
 def _report(workers: Sequence[Worker]) -> Mapping[str, object]:
     each = zip(*(worker.acknowledged_s for worker in workers), strict=True)
-    return {"outcomes": sum(worker.publisher.outcomes for worker in workers), "acknowledged_s": list(map(max, each))}
+    return {"outcomes": sum(worker.outcomes for worker in workers), "acknowledged_s": list(map(max, each))}
 
 
 if __name__ == "__main__":

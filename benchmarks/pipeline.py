@@ -92,7 +92,10 @@ class _Bench:
             last = before
             while process.returncode is None and last.at_s - before.at_s < SECONDS - WARM_S - 2:
                 await asyncio.sleep(SAMPLE_S)
-                last = await self._reading(processes)
+                reading = await self._reading(processes)
+                if reading.cpu_s[LOAD] < last.cpu_s[LOAD]:
+                    break  # the load process has ended
+                last = reading
             await process.wait()
         print(f"{self.standing.name}: queryscope run -c {CONCURRENCY} -d {SECONDS}s")
         _print_flow(before, last, others=("target",))
@@ -120,8 +123,12 @@ class _Bench:
             before = await self._first(processes)
             await asyncio.sleep(SECONDS - WARM_S - 2)
             last = await self._reading(processes)
-            report = flow.report_of(await process.stdout.readline())
-            await process.wait()
+            line = await process.stdout.readline()
+            if await process.wait():
+                rows.cancel()
+                print(f"{self.standing.name}: {rate:,} events/s: the publisher gave up")
+                return False
+            report = flow.report_of(line)
             seen = await asyncio.wait_for(rows, LATE_S)
             ends = sum((await self.log.ends(OUTCOMES)).values())
             right = ends == await folded_of(self.database)

@@ -7,12 +7,15 @@ with the full vectors. Only what the basic distribution has is used: no scripts,
 """
 
 import asyncio
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, cast
 
 from elasticsearch import ApiError, AsyncElasticsearch, BadRequestError, ConflictError, NotFoundError
+from pydantic import SecretStr
 
 from backbone.search.elasticsearch_access import Address, connect, parse_address, translated
+from backbone.search.embedding import DIMENSIONS, FIGURES
 from backbone.search.errors import SearchReadOnly, SearchUnavailable
 from backbone.search.port import SearchDocument, SearchHit, SearchIndex
 
@@ -26,9 +29,24 @@ MAX_HITS = 10_000  # the server's limit for one page, and for num_candidates
 MAX_QUERY_CHARACTERS = 4_000  # every word becomes a clause, and their number is limited
 MAX_FILTER_CHARACTERS = 8_000  # a term may have 32,766 bytes
 
+PAGE = 1_000
+HTTP_CONFLICT = 409
+
 Json = dict[str, Any]  # Any: a JSON document
 VectorName = Literal["embedding", "fingerprint"]
 VectorKind = Literal["flat", "int8_hnsw"]
+
+
+def _vector(dims: int, kind: VectorKind) -> Json:
+    """The default kind would keep one bit per dimension."""
+    return {
+        "type": "dense_vector",
+        "dims": dims,
+        "index": True,
+        "similarity": "cosine",
+        "index_options": {"type": kind},
+    }
+
 
 SETTINGS: Json = {
     "number_of_shards": 1,  # several would score words by shard
@@ -43,16 +61,22 @@ MAPPINGS: Json = {
         "fields": {"type": "flattened", "ignore_above": MAX_FILTER_CHARACTERS},
         "started_at_us": {"type": "long"},
         "deleted": {"type": "boolean"},
+        # those of the default embedder; others are mapped when their first vector comes
+        f"embedding_{DIMENSIONS}": _vector(DIMENSIONS, "flat"),
+        f"fingerprint_{FIGURES}": _vector(FIGURES, "flat"),
     },
 }
 
 
-async def open_elasticsearch(url: str, *, exact_below: int = EXACT_BELOW) -> SearchIndex:
+async def open_elasticsearch(
+    url: str, *, api_key: SecretStr | None = None, exact_below: int = EXACT_BELOW
+) -> SearchIndex:
     """Opens https://[user:password@]host[:9200][/alias][?ca_certs=file]. Raises SearchMisconfigured.
 
     Where the server is away or takes no writes it is prepared later, by the first call that reaches it.
     """
-    index = ElasticsearchIndex(parse_address(url), exact_below)
+    address = parse_address(url)
+    index = ElasticsearchIndex(address, connect(address, api_key), exact_below)
     try:
         await index.prepare()
     except (SearchUnavailable, SearchReadOnly):
@@ -69,11 +93,11 @@ class ElasticsearchIndex:
     What others write meanwhile appears within a second.
     """
 
-    def __init__(self, address: Address, exact_below: int) -> None:
+    def __init__(self, address: Address, client: AsyncElasticsearch, exact_below: int) -> None:
         self._address = address
         self._alias = address.alias
         self._exact_below = exact_below
-        self._client: AsyncElasticsearch = connect(address)
+        self._client = client
         self._preparing = asyncio.Lock()
         self._prepared = False
         self._vectors: dict[str, VectorKind] = {}
@@ -140,6 +164,39 @@ class ElasticsearchIndex:
     ) -> Sequence[SearchHit]:
         return await self._nearest("fingerprint", vector, limit, filters)
 
+    async def forget_before(self, started_at_us: int) -> int:
+        """By pages of bulk deletes: the basic distribution knows no delete by query."""
+        await self.prepare()
+        gone = 0
+        with translated(self._address, self._forget):
+            while True:
+                await self._show_own_writes()
+                removed = await self._forget_page(started_at_us)
+                gone += removed
+                if not removed:
+                    return gone
+
+    async def _forget_page(self, started_at_us: int) -> int:
+        """A document that was replaced since it was found stays: its version is another one."""
+        old = {"range": {"started_at_us": {"lt": started_at_us}}}
+        query = {"bool": {"filter": [*_filters({}), old]}}
+        found = await self._client.search(index=self._alias, query=query, version=True, source=False, size=PAGE)
+        actions = [
+            {"delete": {"_id": hit["_id"], "version": hit["_version"], "version_type": "external_gte"}}
+            for hit in found["hits"]["hits"]
+        ]
+        if not actions:
+            return 0
+        answer = await self._client.bulk(index=self._alias, operations=actions)
+        self._unseen = True
+        results = [item["delete"] for item in answer["items"]]
+        for result in results:
+            if result.get("error") and result["status"] != HTTP_CONFLICT:
+                raise ApiError(
+                    str(result["error"].get("type")), dataclasses.replace(answer.meta, status=result["status"]), result
+                )
+        return sum("error" not in result for result in results)
+
     async def count(self) -> int:
         await self.prepare()
         with translated(self._address, self._forget):
@@ -184,14 +241,7 @@ class ElasticsearchIndex:
         return field
 
     async def _map_vector(self, field: str, kind: VectorKind) -> None:
-        options = {"type": kind}  # the default would keep one bit per dimension
-        vector = {
-            "type": "dense_vector",
-            "dims": int(field.rpartition("_")[2]),
-            "index": True,
-            "similarity": "cosine",
-            "index_options": options,
-        }
+        vector = _vector(int(field.rpartition("_")[2]), kind)
         await self._client.indices.put_mapping(index=self._alias, properties={field: vector})
         self._vectors[field] = kind
 

@@ -9,6 +9,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 import elasticsearch
 from elasticsearch import AsyncElasticsearch
+from pydantic import SecretStr
 
 from backbone.search.errors import SearchError, SearchMisconfigured, SearchReadOnly, SearchUnavailable
 
@@ -52,14 +53,17 @@ def parse_address(url: str) -> Address:
     return Address(f"{parts.scheme}://{f'[{host}]' if ':' in host else host}:{port}", alias, login, ca_certs)
 
 
-def connect(address: Address) -> AsyncElasticsearch:
+def connect(address: Address, api_key: SecretStr | None = None) -> AsyncElasticsearch:
     """A client that tries once: whoever can wait retries outside, with back-off."""
+    if api_key is not None and address.login is not None:
+        raise SearchMisconfigured("the search URL holds a user and there is an API key too: give one of them")
     # Any: the client tells "not given" from None
     trust: dict[str, Any] = {"ca_certs": address.ca_certs} if address.ca_certs else {}
     try:
         return AsyncElasticsearch(
             address.node,
             basic_auth=address.login,
+            api_key=api_key.get_secret_value() if api_key is not None else None,
             request_timeout=REQUEST_TIMEOUT_S,
             retry_on_status=(),
             max_retries=1,  # for a kept connection that the server has closed meanwhile
@@ -95,7 +99,9 @@ def _meaning(address: Address, error: elasticsearch.ApiError) -> SearchError:
     if error.error == _GONE:
         return SearchUnavailable(f"{where} has lost its index: the next try makes an empty one; try again")
     if status in (401, 403):
-        return SearchMisconfigured(f"{where} refuses this user: correct user and password in the URL ({words})")
+        return SearchMisconfigured(
+            f"{where} refuses us: correct user and password in the URL, or the API key ({words})"
+        )
     if status in (408, 429) or status >= 500 or status == 200:
         return SearchUnavailable(f"{where} is overloaded or not ready; try again ({words})")
     return SearchMisconfigured(f"{where} does not understand what it was sent: is it version 9? ({words})")

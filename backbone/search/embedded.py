@@ -90,6 +90,9 @@ class EmbeddedSearch:
     ) -> Sequence[SearchHit]:
         return await self._call(lambda: self._nearest("fingerprint", vector, limit, filters))
 
+    async def forget_before(self, started_at_us: int) -> int:
+        return await self._call(lambda: self._forget_before(started_at_us))
+
     async def count(self) -> int:
         query = "SELECT count(*) FROM documents WHERE deleted = 0"
         return await self._call(lambda: int(self._open().execute(query).fetchone()[0]))
@@ -138,6 +141,20 @@ class EmbeddedSearch:
                 db.execute("ROLLBACK")
             raise
         return newer
+
+    def _forget_before(self, started_at_us: int) -> int:
+        db = self._open()
+        old = "SELECT id FROM documents WHERE deleted = 0 AND started_at_us < ?"
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            db.execute(f"DELETE FROM words WHERE rowid IN ({old})", (started_at_us,))
+            gone = db.execute(f"DELETE FROM documents WHERE id IN ({old})", (started_at_us,)).rowcount
+            db.execute("COMMIT")
+        except BaseException:
+            with contextlib.suppress(sqlite3.Error):
+                db.execute("ROLLBACK")
+            raise
+        return gone
 
     def _insert(self, db: sqlite3.Connection, document: SearchDocument) -> None:
         values = (

@@ -16,6 +16,7 @@ import numpy as np
 from schemas.results import Distribution, RunResult
 
 DIMENSIONS = 256
+FIGURES = 12
 _WORD = re.compile(r"[a-z0-9_.]+")
 
 
@@ -30,7 +31,7 @@ def embed_text(text: str) -> tuple[float, ...]:
 
 
 def fingerprint(result: RunResult) -> tuple[float, ...]:
-    """(12,) floats of length one: the run's shape in figures, on log scales so that ratios count, not sizes."""
+    """(FIGURES,) floats of length one: the run's shape in figures, on log scales so that ratios count, not sizes."""
     metrics = result.metrics
     latency, service, failed = metrics.latency_ms, metrics.service_ms, metrics.failed_latency_ms
     answered = max(1, sum(metrics.by_status.values()))

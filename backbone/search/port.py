@@ -55,6 +55,12 @@ class SearchIndex(Protocol):
     ) -> Sequence[SearchHit]:
         """Nearest by cosine of the numeric fingerprint."""
 
+    async def forget_before(self, started_at_us: int) -> int:
+        """Removes the documents of runs that started before this instant, and returns how many.
+
+        Deleted stubs stay. A document that comes again, as when the log is read anew, is taken again.
+        """
+
     async def count(self) -> int:
         """Number of documents that are not deleted."""
 

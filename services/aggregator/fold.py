@@ -65,6 +65,11 @@ class PartitionFold:
         self._touched: dict[tuple[Key, GroupKey], Totals] = {}
         self._marks: list[FoldedMark] = []
 
+    @property
+    def is_awaited(self) -> bool:
+        """Whether the closing of seconds or the end of a stream waits for the changes."""
+        return bool(self._marks) or any(worker.progress.closed for worker in self._changed.values())
+
     def unknown(self, groups: Iterable[WorkerRecords]) -> set[Key]:
         """Workers of these records that are not in memory: `adopt` what is stored of them before folding."""
         return {group.key for group in groups if group.key not in self.workers}

@@ -35,6 +35,8 @@ GROUP = "aggregator-outcomes"
 RECORDS_PER_COMMIT = 20_000
 BUSY_RECORDS = 5_000
 POLL_S = 0.1
+COMMIT_S = 0.5
+"""So long at most what was folded may wait for its commit, if nobody waits for it: marks are committed at once."""
 UNDECODABLE_LIMIT = 100
 
 WallClock = Callable[[], float]
@@ -42,10 +44,12 @@ WallClock = Callable[[], float]
 
 @dataclass(slots=True)
 class _Loaded:
-    """State and the offset it belongs to."""
+    """State and the offset it belongs to; committed: the offset the database knows, and since when (monotonic)."""
 
     fold: PartitionFold
     offset: int
+    committed: int
+    committed_at_s: float
     bad_in_a_row: int = 0
     letters: list[Undecodable] = field(default_factory=list)
 
@@ -78,16 +82,22 @@ class PartitionReader:
         self._loaded: _Loaded | None = None
 
     async def position(self) -> int:
-        """The next offset to fold."""
-        return (await self._state()).offset
+        """The next offset whose records are not committed."""
+        return (await self._state()).committed
 
-    async def step(self) -> int:
-        """Folds and commits the next records; returns how many, 0 at the end of the partition.
+    async def step(self, *, lazy: bool = False) -> int:
+        """Folds the next records and commits them; returns how many, 0 at the end of the partition.
 
-        Raises OwnershipLost when somebody else moved the offset; the next call starts from where it is now.
+        lazy: what nobody waits for may be committed by a later step, up to COMMIT_S later: a commit costs as much as
+        folding some thousand records. Raises OwnershipLost when somebody else moved the offset; the next call starts
+        from where it is now.
         """
         try:
-            return await self._step(await self._state())
+            state = await self._state()
+            folded = await self._fold_next(state)
+            if state.offset != state.committed and not (lazy and _may_wait(state)):
+                await self._commit(state)
+            return folded
         except BaseException:
             self._loaded = None
             raise
@@ -105,9 +115,9 @@ class PartitionReader:
         fold = PartitionFold(self._partition)
         for progress in await store.load_open_progress(conn, self._partition):
             fold.adopt(progress, await store.load_open_windows(conn, progress))
-        return _Loaded(fold, offset)
+        return _Loaded(fold, offset, offset, time.monotonic())
 
-    async def _step(self, state: _Loaded) -> int:
+    async def _fold_next(self, state: _Loaded) -> int:
         first = state.offset
         if first == 0:  # what retention removed before anything was read belongs to archived runs
             state.offset = (await self._log.beginnings(OUTCOMES))[self._partition]
@@ -117,8 +127,9 @@ class PartitionReader:
                 break  # a gap: the next call reads again from here
             await self._fold(state, batch)
             await asyncio.sleep(0)  # others on this loop
-        if state.offset == first:
-            return 0
+        return state.offset - first
+
+    async def _commit(self, state: _Loaded) -> None:
         await self._bury_all(state)
         changes = state.fold.take_changes()
         incarnation = await self._log.incarnation()
@@ -126,14 +137,14 @@ class PartitionReader:
             # First: on a server this locks the offset, so that a zombie waits here and fails before it writes.
             await advance_offset(
                 conn, PROJECTION, OUTCOMES, self._partition,
-                expected=first, next=state.offset, incarnation=incarnation,
+                expected=state.committed, next=state.offset, incarnation=incarnation,
             )  # fmt: skip
             await store.save_changes(conn, changes)
+        done = state.offset - state.committed
+        state.committed, state.committed_at_s = state.offset, time.monotonic()
+        self._metrics.add("queryscope_consumer_records_total", done, projection=PROJECTION, topic=OUTCOMES)
         if changes.marks:
             self._on_marks()
-        done = state.offset - first
-        self._metrics.add("queryscope_consumer_records_total", done, projection=PROJECTION, topic=OUTCOMES)
-        return done
 
     async def _read(self, offset: int) -> Sequence[Batch]:
         try:
@@ -194,6 +205,13 @@ class PartitionReader:
         self._metrics.add(name, len(lines), projection=PROJECTION, topic=OUTCOMES)
 
 
+def _may_wait(state: _Loaded) -> bool:
+    """Whether nobody waits for what was folded since the last commit, and it is little and young."""
+    young = time.monotonic() - state.committed_at_s < COMMIT_S
+    awaited = state.fold.is_awaited or bool(state.letters)
+    return young and not awaited and state.offset - state.committed < RECORDS_PER_COMMIT
+
+
 class OutcomeFolder:
     """A member of the group that shares the partitions of `outcomes`."""
 
@@ -243,7 +261,7 @@ class OutcomeFolder:
                 position = await reader.position()
                 if position != ends[partition]:
                     lag += ends[partition] - position
-                    folded += await reader.step()
+                    folded += await reader.step(lazy=True)
                     membership.reached(OUTCOMES, partition, await reader.position())
             except OwnershipLost as error:
                 self._logger.info("partition is somebody else's", partition=partition, detail=str(error))

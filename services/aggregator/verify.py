@@ -1,7 +1,8 @@
 """Owns the proof that the tables equal a rebuild from the log. It must not mend anything.
 
-Hashed are the public rows of finished runs without partition, offset and write time, and the derived events. The rows
-of `diagnoses` are compared with the diagnoses on the log: what they say is the diagnoser's.
+Hashed are the public rows of finished runs without partition, offset and write time, and the derived events. What an
+earlier release wrote is read into today's form first: a field that it did not know has its default. The rows of
+`diagnoses` are compared with the diagnoses on the log: what they say is the diagnoser's.
 """
 
 import hashlib
@@ -19,15 +20,21 @@ from backbone.database.engine import Database, open_database
 from backbone.log.port import Log
 from backbone.platform import Platform
 from backbone.settings import sqlite_url
+from schemas.breaches import SlaBreached, SlaRecovered
 from schemas.codec import decode_line
 from schemas.diagnosis import DIAGNOSIS_RECORDS
+from schemas.lifecycle import RunJudged, RunLost
+from schemas.results import RunResult
+from schemas.summary import RunSummary
 from schemas.topics import BREACHES, DIAGNOSES, RUNS, SUMMARIES, partition_of
 from services.aggregator.archive import archived_runs
 from services.aggregator.closer import SERVICE
 from services.aggregator.rebuild import read_lines, rebuild_into, terminal_runs
 
 TABLES = (t.runs, t.run_timeline, t.sla_results)
-DERIVED_TYPES = frozenset({"RunJudged", "RunLost", "SlaBreached", "SlaRecovered", "RunSummary"})
+DERIVED: Mapping[str, type[BaseModel]] = {
+    each.__name__: each for each in (RunJudged, RunLost, SlaBreached, SlaRecovered, RunSummary)
+}
 DIGEST_BYTES = 16
 
 
@@ -97,7 +104,8 @@ async def hash_rows(conn: AsyncConnection, table: sa.Table, run_ids: Collection[
     for run_id in sorted(run_ids):
         query = sa.select(table).where(table.c.run_id == run_id).order_by(*table.primary_key.columns)
         async for row in (await conn.stream(query)).mappings():
-            hashed.update(_canonical(dict(row)).encode() + b"\x1e")
+            plain = {name: _todays(RunResult, value) if name == "result" else value for name, value in row.items()}
+            hashed.update(_canonical(plain).encode() + b"\x1e")
             count += 1
     return count, hashed.hexdigest()
 
@@ -137,8 +145,16 @@ def _note(found: dict[str, str], line: bytes, run_ids: Collection[str]) -> None:
         record = json.loads(line)
     except ValueError:
         return  # dead-lettered when it was first read
-    if isinstance(record, dict) and record.get("type") in DERIVED_TYPES and record.get("run_id") in run_ids:
-        found[record["id"]] = digest(record)
+    if isinstance(record, dict) and record.get("type") in DERIVED and record.get("run_id") in run_ids:
+        found[record["id"]] = digest(_todays(DERIVED[record["type"]], record))
+
+
+def _todays(model: type[BaseModel], value: object) -> object:
+    """What an earlier release wrote as this one would; what cannot be read is compared as it stands."""
+    try:
+        return value if value is None else model.model_validate(value, extra="ignore").model_dump(mode="json")
+    except ValidationError:
+        return value
 
 
 def _partitions_of(log: Log, run_ids: Iterable[str]) -> list[int]:

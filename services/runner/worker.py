@@ -158,7 +158,7 @@ class _Work:
         """An error in a callback of ours would leave its request open for ever: the run ends instead and says so."""
         if "future" in context or "task" in context:
             return  # a result that nobody fetched: whoever asked has given up on it
-        if not _is_ours(context.get("exception")):
+        if not is_ours(context.get("exception")):
             return  # that of a library which lost its connection, say: what it was to do fails or is tried again
         self._halt(Stop("failed", f"the engine failed: {context.get('message')}: {context.get('exception')!r}"))
 
@@ -182,7 +182,7 @@ class _Work:
         )
 
 
-def _is_ours(error: object) -> bool:
+def is_ours(error: object) -> bool:
     """Whether code of ours was being run; an error without a trace may be."""
     trace = getattr(error, "__traceback__", None)
     return trace is None or any(

@@ -27,7 +27,7 @@ FOLDER = Path(__file__).resolve().parents[2] / "artifacts" / "chaos"
 def main(words: list[str] | None = None) -> int:
     """0 when every round so far was right, 1 when one was not, 2 where none could be played."""
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description="kill -9 at random instants of runs")
-    parser.add_argument("--kills", type=int, default=100, help="rounds in all, shared by the kinds alike (100)")
+    parser.add_argument("--kills", type=int, default=100, help="rounds in all of what kills, shared alike (100)")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--kinds", default=",".join(KINDS), help=f"of {', '.join(KINDS)}")
     parser.add_argument("--report", action="store_true", help="only the table of what is done")
@@ -53,9 +53,15 @@ def main(words: list[str] | None = None) -> int:
 
 
 def _due(ledger: Ledger, kinds: list[str], kills: int, seed: int) -> Iterator[tuple[str, int, int]]:
-    """What has not been played, the kinds by turns, so that an interrupted series has some of each."""
-    for index in range(kills):
-        kind, number = kinds[index % len(kinds)], index // len(kinds)
+    """What has not been played, kills by turns, so that an interrupted series has some of each."""
+    kinds_of_kills = [kind for kind in kinds if KINDS[kind].rounds is None]
+    rounds = (
+        [(kinds_of_kills[index % len(kinds_of_kills)], index // len(kinds_of_kills)) for index in range(kills)]
+        if kinds_of_kills
+        else []
+    )
+    rounds += [(kind, number) for kind in kinds for number in range(KINDS[kind].rounds or 0)]
+    for kind, number in rounds:
         if not ledger.has(kind, number, seed):
             yield kind, number, seed
 

@@ -1,25 +1,33 @@
-"""Owns a site where the wall clock of a service can be stepped while it runs, by libfaketime; monotonic clocks go on.
+"""Owns a site where the wall clock of a service can be stepped while it runs; monotonic clocks go on.
 
 Children of a service share its clock.
 """
 
 import asyncio
+import struct
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from random import Random
 
-from tests.chaos.servers import ServersSite
+from tests.chaos.servers import ROOT, ServersSite
 
 STEPPED = ("runner", "aggregator")
 STEP_S = 300
 HOLD_S = (5.0, 15.0)
+CUSTOM = Path(__file__).parent / "stepped"
 
 Disturb = Callable[["ClockSite", Random], Awaitable[None]]
 
 
-def library() -> Path | None:
-    """Where Debian's package `faketime` keeps it."""
-    return next(iter(Path("/usr/lib").glob("*/faketime/libfaketime.so.1")), None)
+def under(clock: Path) -> dict[str, str]:
+    """What to add to the environment of a Python process whose wall clock shall follow this file."""
+    return {"STEPPED_CLOCK": str(clock), "PYTHONPATH": f"{CUSTOM}:{ROOT}"}
+
+
+def set_clock(clock: Path, by_s: int) -> None:
+    """by_s: against the machine's clock. Written in place: processes have the file mapped."""
+    with open(clock, "r+b" if clock.exists() else "wb") as file:
+        file.write(struct.pack("<q", by_s * 1_000_000_000))
 
 
 class ClockSite(ServersSite):
@@ -32,22 +40,11 @@ class ClockSite(ServersSite):
 
     def step(self, service: str, by_s: int) -> None:
         """by_s: against the machine's clock."""
-        beside = self._clock(service).with_suffix(".new")
-        beside.write_text(f"{by_s:+d}\n")
-        beside.replace(self._clock(service))
+        set_clock(self._clock(service), by_s)
 
     def environment(self, service: str) -> dict[str, str]:
         environment = super().environment(service)
-        if service not in STEPPED:
-            return environment
-        found = library()
-        assert found is not None, "libfaketime is not installed: apt-get install faketime"
-        return environment | {
-            "LD_PRELOAD": str(found),
-            "FAKETIME_TIMESTAMP_FILE": str(self._clock(service)),
-            "FAKETIME_NO_CACHE": "1",
-            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-        }
+        return environment | under(self._clock(service)) if service in STEPPED else environment
 
     def _clock(self, service: str) -> Path:
         return self.folder / f"{service}.clock"

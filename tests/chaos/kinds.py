@@ -50,15 +50,18 @@ CUT_OFF = frozenset({"lost", "failed"})
 USUAL_LOAD = Load(requests=12_000, concurrency=16)
 """A closed loop: what is asked of a busy machine takes longer, but it is made and counts."""
 
-LONG_LOAD = Load(rate_per_s=200, duration_s=90)
+LONG_LOAD = Load(rate_per_s=200, duration_s=100)
 """An open loop: it asks as much of a target whose log is away as of any other."""
+
+LONG_ROUNDS = 2
 
 
 @dataclass(frozen=True)
 class Kind:
     """One row. verdicts: those that are right; invalid, lost and failed have to come with their reason all the same.
 
-    latest: until which share of the load the disturbance may begin; above 1 is after it.
+    latest: until which share of the load the disturbance may begin; above 1 is after it. rounds: how many a series has
+    of it; None: its share of the kills.
     """
 
     disturb: Disturb
@@ -66,6 +69,7 @@ class Kind:
     site: str = "servers"
     load: Load = USUAL_LOAD
     latest: float = 1.15
+    rounds: int | None = None
 
     @property
     def requests(self) -> int:
@@ -74,6 +78,11 @@ class Kind:
             return self.load.requests
         assert self.load.rate_per_s is not None, "a load without an end that is known"
         return int(self.load.rate_per_s * (self.load.duration_s or 0))
+
+
+def _long(disturb: Disturb, site: str = "servers") -> Kind:
+    """What lasts, early in a load that lasts longer."""
+    return Kind(disturb, site=site, load=LONG_LOAD, latest=0.3, rounds=LONG_ROUNDS)
 
 
 async def kill_runner(site: ServersSite, dice: Random) -> None:
@@ -116,13 +125,13 @@ KINDS: Mapping[str, Kind] = {
     "database": Kind(kill_database),
     "search": Kind(kill_search),
     "embedded": Kind(kill_tree, verdicts=MEASURED | CUT_OFF, site="embedded"),
-    "broker-down": Kind(broker_down(), load=LONG_LOAD, latest=0.3),
-    "database-stopped": Kind(database_stopped(), load=LONG_LOAD, latest=0.3),
-    "log-cut": Kind(cut("log"), site="network", load=LONG_LOAD, latest=0.3),
-    "log-silent": Kind(silence("log"), site="network", load=LONG_LOAD, latest=0.3),
-    "database-cut": Kind(cut("database"), site="network", load=LONG_LOAD, latest=0.3),
-    "database-silent": Kind(silence("database"), site="network", load=LONG_LOAD, latest=0.3),
-    "search-cut": Kind(cut("search"), site="network", load=LONG_LOAD, latest=0.3),
-    "all-silent": Kind(silence("log", "database", "search"), site="network", load=LONG_LOAD, latest=0.3),
-    "clocks": Kind(step_clocks(), site="clocks", load=LONG_LOAD, latest=0.3),
+    "broker-down": _long(broker_down()),
+    "database-stopped": _long(database_stopped()),
+    "log-cut": _long(cut("log"), "network"),
+    "log-silent": _long(silence("log"), "network"),
+    "database-cut": _long(cut("database"), "network"),
+    "database-silent": _long(silence("database"), "network"),
+    "search-cut": _long(cut("search"), "network"),
+    "all-silent": _long(silence("log", "database", "search"), "network"),
+    "clocks": _long(step_clocks(), "clocks"),
 }

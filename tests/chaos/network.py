@@ -50,9 +50,9 @@ class NetworkSite(ServersSite):
 
     def environment(self, service: str) -> dict[str, str]:
         hurry = {
-            "QUERYSCOPE_KAFKA_REQUEST_TIMEOUT_MS": "1000",
-            "QUERYSCOPE_KAFKA_SESSION_TIMEOUT_MS": "4000",
-            "QUERYSCOPE_DATABASE_TIMEOUT_S": "1",
+            "QUERYSCOPE_KAFKA_REQUEST_TIMEOUT_MS": "2000",
+            "QUERYSCOPE_KAFKA_SESSION_TIMEOUT_MS": "6000",
+            "QUERYSCOPE_DATABASE_TIMEOUT_S": "2",
         }
         return super().environment(service) | (hurry if self._hurried else {})
 
@@ -82,10 +82,12 @@ def silence(*ways: Way, for_s: tuple[float, float] = SILENT_S) -> Disturb:
 
 def _held(kind: str, ways: tuple[Way, ...], for_s: tuple[float, float]) -> Disturb:
     async def disturb(site: NetworkSite, dice: Random) -> None:
-        for way in ways:
-            await site.ways[way].inject(NetFault(kind))
-        await asyncio.sleep(dice.uniform(*for_s))
-        for way in ways:
-            await site.ways[way].clear()
+        try:
+            for way in ways:
+                await site.ways[way].inject(NetFault(kind))
+            await asyncio.sleep(dice.uniform(*for_s))
+        finally:
+            for way in ways:
+                await site.ways[way].clear()
 
     return disturb

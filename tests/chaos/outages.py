@@ -31,11 +31,13 @@ def database_stopped(for_s: tuple[float, float] = STOPPED_S) -> Disturb:
 
     async def disturb(site: ServersSite, dice: Random) -> None:
         processes = family(site.database.pid)
-        for pid in processes:
-            os.kill(pid, signal.SIGSTOP)
-        await asyncio.sleep(dice.uniform(*for_s))
-        for pid in processes:
-            os.kill(pid, signal.SIGCONT)
+        try:
+            for pid in processes:
+                os.kill(pid, signal.SIGSTOP)
+            await asyncio.sleep(dice.uniform(*for_s))
+        finally:
+            for pid in processes:
+                os.kill(pid, signal.SIGCONT)
 
     return disturb
 

@@ -128,7 +128,7 @@ async def test_a_disk_that_fills_up_ends_the_run_and_loses_nothing_acknowledged(
     kept = cli.data_dir.parent / "kept"
     run = " ".join(cli.command("run", server.url, "-c", "32", "-d", "40s", "--json"))
     script = (
-        f"mount -t tmpfs -o size=6m none {cli.data_dir} && {run}; code=$?; "
+        f"mount -t tmpfs -o size=3m none {cli.data_dir} && {run}; code=$?; "
         f"mount -o remount,size=60m {cli.data_dir} && cp -a {cli.data_dir} {kept}; exit $code"
     )
     done = await asyncio.to_thread(in_mount_namespace, cli, script, 120)

@@ -61,6 +61,20 @@ async def test_a_deleted_stub_hides_the_run_and_a_late_indexer_cannot_bring_it_b
     assert kept.deleted
 
 
+async def test_runs_of_long_ago_are_forgotten_and_stubs_of_deleted_ones_stay(index: SearchIndex) -> None:
+    for run in range(1, 6):
+        await index.upsert(document(run))
+    stub = SearchDocument(f"{9:032x}", 2**53, "", (1.0, 0.0), (1.0, 0.0), deleted=True, started_at_us=1)
+    await index.upsert(stub)
+    assert await index.forget_before(4) == 3
+    assert await index.count() == 2
+    assert {hit.run_id for hit in await index.by_text("checkout", 9, {})} == {f"{4:032x}", f"{5:032x}"}
+    assert {hit.run_id for hit in await index.by_fingerprint((1.0, 0.0), 9, {})} == {f"{4:032x}", f"{5:032x}"}
+    assert await index.get(f"{1:032x}") is None
+    assert await index.get(stub.run_id) is not None
+    assert await index.forget_before(4) == 0
+
+
 async def test_the_run_with_the_rarer_word_ranks_first(index: SearchIndex) -> None:
     for run in range(1, 6):
         await index.upsert(document(run, "checkout passed"))

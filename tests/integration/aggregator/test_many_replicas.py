@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
 from backbone.platform import open_platform
 from backbone.runlock import RunLock
 from backbone.settings import Settings
@@ -76,6 +78,7 @@ async def looked_at(settings: Settings, shares: list[float]) -> Found:
         return Found(await public_hashes(World(platform)), shares)
 
 
+@pytest.mark.timeout(300)
 async def test_every_number_of_replicas_and_the_embedded_log_give_the_same_bits(
     on_servers: OnServers, tmp_path: Path
 ) -> None:

@@ -251,3 +251,25 @@ async def test_an_error_of_our_own_fails_one_run_and_no_other(world: World) -> N
         await world.publish(simple_stream(3, 20, run=good))
         verdicts = [(await world.judged(run)).verdict for run in (good, bad)]
     assert verdicts == ["pass", "failed"]
+
+
+async def test_marks_close_seconds_and_end_a_run_without_waiting_for_the_next_look(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.aggregator.service.TICK_S", 3600.0)
+    stream = simple_stream(3, 10)
+
+    async def has_begun() -> bool:
+        rows = await world.rows(t.runs, RUN)
+        return bool(rows) and rows[0]["started_at_us"] is not None
+
+    async def first_row() -> bool:
+        return bool(await world.rows(t.run_timeline, RUN))
+
+    async with world.running():
+        await world.begin(RUN)
+        await eventually(has_begun)
+        await world.publish(stream, stream.records[:11])
+        await eventually(first_row)
+        await world.publish(stream, stream.records[11:])
+        assert (await world.judged(RUN)).metrics.requests == 30

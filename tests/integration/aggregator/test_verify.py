@@ -33,6 +33,19 @@ async def test_tables_equal_a_rebuild_from_the_log(world: World) -> None:
     assert rows["derived_events"] >= 3
 
 
+async def test_what_an_earlier_release_did_not_write_is_no_difference(world: World) -> None:
+    async with world.running():
+        await world.whole_run(simple_stream(3, 30))
+        await world.judged(RUN)
+    (row,) = await world.rows(t.runs, RUN)
+    older = row["result"] | {
+        "load": {name: value for name, value in row["result"]["load"].items() if name != "workers"}
+    }
+    async with world.platform.database.write() as conn:
+        await conn.execute(sa.update(t.runs).values(result=older))
+    assert (await verify(world.platform)).equal
+
+
 @pytest.mark.parametrize(
     "harm",
     [

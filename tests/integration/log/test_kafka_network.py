@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 import uvloop
+from aiokafka import errors as kafka
+from aiokafka.protocol.metadata import MetadataRequest
 
 from backbone.log.errors import LogUnavailable
 from backbone.log.kafka import KafkaLog, open_kafka_log
@@ -47,25 +49,18 @@ async def until_done(work: Callable[[], Awaitable[Any]]) -> Any:  # Any: whateve
         await asyncio.sleep(0.05)
 
 
-def test_connections_that_close_underneath_are_outages_and_no_task_of_the_client_dies(
+def test_a_connection_that_closed_a_moment_ago_says_so_as_any_other_does_that_is_lost(
     kafka_broker: KafkaBroker,
 ) -> None:
     async def work() -> None:
         log = await open_kafka_log(kafka_broker.url, PARTITIONS, KafkaSettings(topic_prefix="closed."))
-        member = await log.join("group", "a")
-        await until_done(member.owned)
-        for number in range(20):
-            for connection in (*log._client._conns.values(), *member._consumer._client._conns.values()):  # type: ignore[attr-defined]  # of the adapter
-                if connection._writer is not None:
-                    connection._writer.transport.abort()
-            for _ in range(
-                number % 4
-            ):  # one of these turns lies between the end of a connection and its owner's knowing
-                await asyncio.sleep(0)
-            log._client.force_metadata_update()  # its own task writes to a connection that is gone, too
-            await until_done(lambda: log.append("runs", 0, b"%d" % number, 1))  # noqa: B023 - awaited in this turn
-        assert log._client._sync_task is not None and not log._client._sync_task.done()  # noqa: PT018 - the type checker asks
-        assert await until_done(member.owned) == frozenset(range(PARTITIONS))
+        await log.ends("runs")
+        for connection in list(log._client._conns.values()):
+            connection._writer.transport.abort()
+            await asyncio.sleep(0)  # the transport has closed, and nobody has told the connection
+            with pytest.raises(kafka.KafkaConnectionError):
+                await connection.send(MetadataRequest([]))
+        await until_done(lambda: log.append("runs", 0, b"after", 1))
         await log.close()
 
     run_on_uvloop(work)

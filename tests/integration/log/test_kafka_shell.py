@@ -4,23 +4,37 @@ that a restarted member keeps.
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
-import structlog
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
+from backbone.consumer import Effect, RecordConsumer
+from backbone.database.engine import Database, open_database
 from backbone.log import kafka_shell
 from backbone.log.kafka import KafkaLog, open_kafka_log
 from backbone.log.kafka_settings import KafkaSettings
+from backbone.log.port import Log
 from backbone.log.subscribing import Subscription
+from backbone.telemetry import Metrics
 from backbone.waiting import pause
 from tests.stack.kafka import KafkaBroker
 
 WAIT_S = 60.0  # bounds a hang, asserts nothing
 PARTITIONS = 4
 Opener = Callable[..., Awaitable[KafkaLog]]
+
+
+@dataclass
+class Stores:
+    """What a consumer stands on."""
+
+    log: Log
+    database: Database
+    metrics: Metrics = field(default_factory=Metrics)
 
 
 @pytest.fixture
@@ -101,7 +115,47 @@ async def test_kafkas_own_tools_see_how_far_a_group_has_read(
     assert await told(kafka_broker, f"{prefix}g", f"{prefix}runs") == 3, "whoever leaves says where it stood"
 
 
-async def test_a_member_with_a_name_that_comes_back_in_time_keeps_its_partitions(opened: Opener) -> None:
+async def test_what_a_slow_reader_has_before_it_shows_as_lag(opened: Opener, tmp_path: Path) -> None:
+    database = await open_database(f"sqlite:///{tmp_path / 'queryscope.db'}")
+    stores = Stores(await opened(), database)
+    may_go_on, stop = asyncio.Event(), asyncio.Event()
+
+    async def handle(topic: str, line: bytes, /) -> Effect | None:
+        await may_go_on.wait()
+        return None
+
+    def shown(lag: int) -> Callable[[], Awaitable[bool]]:
+        async def is_shown() -> bool:
+            return f'queryscope_consumer_lag{{projection="p",topic="runs"}} {lag}.0' in stores.metrics.render().decode()
+
+        return is_shown
+
+    await stores.log.append("runs", 0, b"1\n2\n3", 3)
+    reading = asyncio.create_task(RecordConsumer(stores, projection="p", topics=["runs"], handler=handle).run(stop))
+    try:
+        await until(shown(3))
+        await stores.log.append("runs", 0, b"4\n5", 2)  # while nothing is taken, the end is known from what is brought
+        await until(shown(5))
+        may_go_on.set()
+        await until(shown(0))
+    finally:
+        may_go_on.set()
+        stop.set()
+        await reading
+        await database.close()
+
+
+async def test_a_member_with_a_name_that_comes_back_in_time_keeps_its_partitions(
+    opened: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dealt: list[list[int]] = []
+    deal = kafka_shell.KafkaShell.on_partitions_assigned
+
+    async def noting(shell: kafka_shell.KafkaShell, assigned: set[TopicPartition]) -> None:
+        dealt.append(sorted(each.partition for each in assigned))
+        await deal(shell, assigned)
+
+    monkeypatch.setattr(kafka_shell.KafkaShell, "on_partitions_assigned", noting)
     logs = [await opened("one"), await opened("two")]
     members: list[Subscription] = [await log.subscribe("g", "m", ["runs"]) for log in logs]
 
@@ -111,10 +165,9 @@ async def test_a_member_with_a_name_that_comes_back_in_time_keeps_its_partitions
 
     await until(shared)
     before = [await member.owned() for member in members]
-    with structlog.testing.capture_logs() as lines:
-        await logs[0].close()
-        again = await (await opened("one")).subscribe("g", "m", ["runs"])
-        assert await again.owned() == before[0]
-        assert await members[1].owned() == before[1]
-    moved = [line["partitions"] for line in lines if line["event"] == "partitions of this member"]
-    assert moved == [sorted(before[0])], "nobody else's partitions were dealt out anew"
+    dealt.clear()
+    await logs[0].close()
+    again = await (await opened("one")).subscribe("g", "m", ["runs"])
+    assert await again.owned() == before[0]
+    assert await members[1].owned() == before[1]
+    assert dealt == [sorted(before[0])], "nobody else's partitions were dealt out anew"

@@ -2,13 +2,18 @@
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Iterator
+import ssl
+import subprocess
+from collections.abc import AsyncIterator, Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from threading import Thread
+from typing import ClassVar
 
 import numpy as np
 import pytest
 from elasticsearch import AsyncElasticsearch
+from pydantic import SecretStr
 
 from backbone.search.elasticsearch import CHECK_EVERY, open_elasticsearch
 from backbone.search.elasticsearch_access import parse_address
@@ -160,6 +165,85 @@ def other_server() -> Iterator[str]:
     server.shutdown()
     thread.join()
     server.server_close()
+
+
+class _Overloaded(BaseHTTPRequestHandler):
+    """Says that it is Elasticsearch and has no room for one more request; notes who asked."""
+
+    asked: ClassVar[list[str | None]] = []
+
+    def do_GET(self) -> None:
+        self.asked.append(self.headers["Authorization"])
+        body = b'{"error": {"type": "es_rejected_execution_exception", "reason": "queue is full"}, "status": 429}'
+        self.send_response(429)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("X-Elastic-Product", "Elasticsearch")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_PUT = do_HEAD = do_GET
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Quiet."""
+
+
+@pytest.fixture
+def overloaded(tmp_path: Path, require: Callable[[str, str], str]) -> Iterator[tuple[str, Path]]:
+    """The address of an overloaded server that speaks TLS, and the file of the authority that vouches for it."""
+    made, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
+    words = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
+    names = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(made)]
+    openssl = require("openssl", "apt-get install openssl")
+    subprocess.run([openssl, *words, *names], check=True, capture_output=True, timeout=30)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(made, key)
+    _Overloaded.asked.clear()
+    server = HTTPServer(("127.0.0.1", 0), _Overloaded)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    thread = Thread(target=server.serve_forever)
+    thread.start()
+    yield f"https://127.0.0.1:{server.server_port}", made
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+async def test_an_overloaded_server_is_an_outage_and_hears_who_asks(overloaded: tuple[str, Path]) -> None:
+    url, authority = overloaded
+    trusted = f"{url}?ca_certs={authority}"
+    for opened in (
+        await open_search(trusted, SecretStr("c2VjcmV0")),
+        await open_search(trusted.replace("//", "//ada:pw@")),
+    ):
+        with pytest.raises(SearchUnavailable, match="overloaded or not ready; try again"):
+            await opened.upsert(document(1))
+        await opened.close()
+    assert set(_Overloaded.asked) == {"ApiKey c2VjcmV0", "Basic YWRhOnB3"}
+
+
+async def test_a_server_that_nobody_vouches_for_is_refused_in_one_line(overloaded: tuple[str, Path]) -> None:
+    with pytest.raises(SearchMisconfigured, match="name its authority's file"):
+        await open_search(overloaded[0])
+    assert _Overloaded.asked == []
+
+
+async def test_a_user_and_an_api_key_at_once_are_refused() -> None:
+    with pytest.raises(SearchMisconfigured, match="give one of them"):
+        await open_search("https://ada:pw@127.0.0.1:1", SecretStr("c2VjcmV0"))
+
+
+async def test_vectors_of_the_default_embedder_are_exact_from_the_template_on(
+    url: str, client: AsyncElasticsearch
+) -> None:
+    alias = parse_address(url).alias
+    index = await open_search(url)
+    template = (await client.indices.get_index_template(name=alias))["index_templates"][0]["index_template"]
+    mapping = (await client.indices.get_mapping(index=alias))[f"{alias}-000001"]["mappings"]["properties"]
+    for field in ("embedding_256", "fingerprint_12"):
+        assert mapping[field]["index_options"]["type"] == "flat"
+        assert template["template"]["mappings"]["properties"][field] == mapping[field]
+    await index.close()
 
 
 async def test_a_server_of_another_kind_is_refused_in_one_line(other_server: str) -> None:
