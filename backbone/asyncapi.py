@@ -154,8 +154,19 @@ def _parts(installed: Installed, log_url: str, topic_prefix: str) -> Json:
 def _payload(record: RecordClass) -> Any:  # Any: an annotated type is no type to the checker
     if not issubclass(record, msgspec.Struct):
         return record
-    (_,), components = msgspec.json.schema_components([record], ref_template="#/components/schemas/{name}")
-    return Annotated[dict[str, object], WithJsonSchema(components[record.__name__])]
+    (_,), parts = msgspec.json.schema_components([record], ref_template="{name}")
+    return Annotated[dict[str, object], WithJsonSchema(_whole(parts[record.__name__], parts))]
+
+
+def _whole(schema: Any, parts: Mapping[str, Json]) -> Any:  # Any: JSON
+    """A schema with its parts in their places: the generator that takes it follows no reference but its own."""
+    if isinstance(schema, list):
+        return [_whole(value, parts) for value in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if isinstance(schema.get("$ref"), str):
+        return _whole(parts[schema["$ref"]], parts)
+    return {name: _whole(value, parts) for name, value in schema.items()}
 
 
 def _told(installed: Installed) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from pydantic import BaseModel, ValidationError
 
 from queryscope.errors import ConfigurationError
+from queryscope.prompts import read_prompts
 from schemas.llm import Llm, Price
 from schemas.load import Load, Spike, Stage
 from schemas.scenario import Request, Scenario, Step, Timeouts
@@ -26,11 +27,13 @@ def read_scenario(argument: str) -> Scenario:
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise ConfigurationError(f"scenario {argument} cannot be read: {reason}") from None
-    return parse_scenario(text, "standard input" if argument == "-" else argument)
+    if argument == "-":
+        return parse_scenario(text, "standard input")
+    return parse_scenario(text, argument, Path(argument).parent)
 
 
-def parse_scenario(text: str, origin: str) -> Scenario:
-    """A scenario from YAML or JSON text; `origin` names it in errors."""
+def parse_scenario(text: str, origin: str, folder: Path = Path()) -> Scenario:
+    """A scenario from YAML or JSON text; `origin` names it in errors, files of prompts lie below `folder`."""
     from ruamel.yaml import YAML
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
@@ -45,7 +48,7 @@ def parse_scenario(text: str, origin: str) -> Scenario:
     if not isinstance(document, Mapping):
         raise ConfigurationError(f"{origin}: a scenario is a mapping that has at least `target: http://...`")
     try:
-        return Scenario.model_validate(_plain(document))
+        return Scenario.model_validate(_with_prompts(_plain(document), folder))
     except ValidationError as error:
         raise ConfigurationError(_explain(error, document, origin)) from None
 
@@ -57,6 +60,16 @@ def _plain(node: object) -> object:
     if isinstance(node, list):
         return [_plain(item) for item in node]
     return node
+
+
+def _with_prompts(document: object, folder: Path) -> object:
+    """With the prompts that stand in files of their own; what is not as it should be is left for the schema to say."""
+    steps = document.get("steps") if isinstance(document, dict) else None
+    for step in steps if isinstance(steps, list) else ():
+        llm = step.get("llm") if isinstance(step, dict) else None
+        if isinstance(llm, dict) and isinstance(llm.get("prompt"), str):
+            llm["prompt"] = read_prompts(llm["prompt"], folder)
+    return document
 
 
 def _explain(error: ValidationError, document: object, origin: str) -> str:

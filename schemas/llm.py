@@ -16,12 +16,15 @@ PATHS: dict[Api, str] = {
     "embeddings": "/v1/embeddings",
 }
 PerMillion = Annotated[float, Field(ge=0, le=1_000_000)]
-MAX_PROMPT_CHARACTERS = 4_000_000
+Prompt = Annotated[str, Field(min_length=1)]
+MAX_PROMPT_CHARACTERS = 64_000_000
+"""Of all prompts of a step together: they are kept ready to send."""
 
 
 class Llm(Strict):
     """One call of an OpenAI-compatible API. `path` is joined to the target; empty means the target's own path.
 
+    prompt: one, or a list that requests go through in turn, over and over.
     api: how the call is worded; left out, the path tells. temperature: left out, the server's own. Embeddings have no
     stream and no limit of tokens.
     """
@@ -29,11 +32,22 @@ class Llm(Strict):
     path: str | None = None
     api: Api | None = None
     model: Annotated[str, Field(min_length=1, max_length=200)]
-    prompt: Annotated[str, Field(min_length=1, max_length=MAX_PROMPT_CHARACTERS)]
+    prompt: Prompt | Annotated[tuple[Prompt, ...], Field(min_length=1)]
     max_tokens: Annotated[int, Field(ge=1, le=10_000_000)] = 128
     temperature: Annotated[float, Field(ge=0, le=10)] | None = None
     stream: bool = True
     headers: Headers = {}
+
+    @property
+    def prompts(self) -> tuple[str, ...]:
+        """All of them, in turn."""
+        return (self.prompt,) if isinstance(self.prompt, str) else self.prompt
+
+    @model_validator(mode="after")
+    def _kept_ready(self) -> "Llm":
+        if sum(map(len, self.prompts)) > MAX_PROMPT_CHARACTERS:
+            raise ValueError(f"the prompts have more than {MAX_PROMPT_CHARACTERS:,} characters: give fewer of them")
+        return self
 
     @model_validator(mode="after")
     def _whole(self) -> "Llm":

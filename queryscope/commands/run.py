@@ -15,6 +15,7 @@ from queryscope import exits
 from queryscope.commands.common import command_settings, stdout_console
 from queryscope.errors import ConfigurationError, FrontDoorError, OurFailure, as_front_door_error, first_line
 from queryscope.llm_options import llm_step
+from queryscope.prompts import read_prompts
 from queryscope.render.seconds_csv import seconds_csv
 from queryscope.scenarios import is_file_argument, read_scenario
 from queryscope.sessions import RunOrder, Session, embedded_session, follow
@@ -47,7 +48,7 @@ SCENARIO_OVERRIDES = ("labels", "name", "slas", "insecure", "workers")
 @click.option("--allow-target", "allow", multiple=True, metavar="CIDR", help="Allow link-local or metadata addresses.")
 @click.option("--llm", is_flag=True, help="Call an OpenAI-compatible API: TARGET is its base URL.")
 @click.option("--model", help="With --llm: the model to ask.")
-@click.option("--prompt", metavar="TEXT|@FILE", help="With --llm: what to ask it. It is not logged.")
+@click.option("--prompt", metavar="TEXT|@FILE", help="With --llm: what to ask it; of FILE.jsonl each line.")
 @click.option("--max-tokens", type=click.IntRange(min=1), help="With --llm: limit of an answer (128).")
 @click.option("--no-stream", is_flag=True, help="With --llm: ask for whole answers instead of streams.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
@@ -124,10 +125,11 @@ def scenario_from(target: str, options: dict[str, object]) -> Scenario:
 
 def _step(target: str, options: dict[str, object]) -> dict[str, object]:
     headers = _pairs(options["headers"], ":", "-H 'K: V'")
-    llm = llm_step(target, options | {"prompt": _text(options["prompt"], "prompt")}, headers)
+    prompt = options["prompt"]
+    llm = llm_step(target, options | {"prompt": None if prompt is None else read_prompts(str(prompt))}, headers)
     if llm is not None:
         return {"llm": llm}
-    body = _text(options["body"], "body")
+    body = _body(options["body"])
     method = options["method"] or ("POST" if body is not None else "GET")
     return {"request": {"method": method, "headers": headers, "body": body}}
 
@@ -160,14 +162,13 @@ def _pairs(items: object, separator: str, form: str) -> dict[str, str]:
     return pairs
 
 
-def _text(value: object, what: str) -> str | None:
-    """What an option says: itself, or what the file after its @ holds."""
+def _body(value: object) -> str | None:
     if value is None or not str(value).startswith("@"):
         return None if value is None else str(value)
     try:
         return Path(str(value)[1:]).read_text()
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"the {what} file {str(value)[1:]} cannot be read: {first_line(error)}") from None
+        raise ConfigurationError(f"the body file {str(value)[1:]} cannot be read: {first_line(error)}") from None
 
 
 def unwatched(_: RunEvent) -> None:

@@ -22,7 +22,7 @@ from services.runner.deadlines import DeadlineWheel
 from services.runner.dialer import NOT_DIALED, Dialer, DialFailed, Phases
 from services.runner.loads import Load, make_load
 from services.runner.marks import MarkBuilder
-from services.runner.mix import step_sequence
+from services.runner.mix import in_turn, step_sequence
 from services.runner.pacing import SECOND_US
 from services.runner.request import WireRequest
 from services.runner.response_head import UNREAD_HEAD, read_head
@@ -50,11 +50,11 @@ class Recorder(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class EnginePlan:
-    """What one worker of a run does. weights: of the steps, in the order of `requests`."""
+    """What one worker of a run does. requests: what each step sends in turn. weights: of the steps, in that order."""
 
     run_id: str
     worker: int
-    requests: Sequence[WireRequest]
+    requests: Sequence[Sequence[WireRequest]]
     weights: Sequence[int]
     load: LoadSettings
     timeouts: Timeouts
@@ -102,8 +102,9 @@ class Engine:
         self.t0_ns = t0_ns
         self._on_window = on_window
         self._loop = asyncio.get_running_loop()
-        steps = step_sequence(plan.weights, plan.run_id, *first_step(plan.load, plan.share))
-        self._next_requests = map(plan.requests.__getitem__, steps)
+        first = first_step(plan.load, plan.share)
+        steps = step_sequence(plan.weights, plan.run_id, *first)
+        self._next_requests = in_turn(plan.requests, steps, *first)
         self._run_id = plan.run_id
         self._worker = plan.worker
         self._total_us = round(plan.timeouts.total_s * SECOND_US)

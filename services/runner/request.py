@@ -48,16 +48,24 @@ def endpoint_of(target: str) -> Endpoint:
 
 
 def wire_requests(scenario: Scenario) -> Sequence[WireRequest]:
-    """The requests of all steps, in the order of the steps."""
-    return [_wire_request(scenario, step) for step in scenario.steps]
+    """The requests of all steps, in the order of the steps; of a step with several prompts the first."""
+    return [requests[0] for requests in wire_pools(scenario)]
 
 
-def _wire_request(scenario: Scenario, step: Step) -> WireRequest:
+def wire_pools(scenario: Scenario) -> Sequence[Sequence[WireRequest]]:
+    """What each step sends in turn, in the order of the steps: one request, or one for each prompt."""
+    return [_pool(scenario, step) for step in scenario.steps]
+
+
+def _pool(scenario: Scenario, step: Step) -> Sequence[WireRequest]:
     target, llm = scenario.target, step.llm
     if llm is None:
-        return WireRequest(step.name, _wire(target, step.name, step.request), step.request.method == "HEAD")
+        return [WireRequest(step.name, _wire(target, step.name, step.request), step.request.method == "HEAD")]
     reader = LlmReader(llm, scenario.prices.get(llm.model))
-    return WireRequest(step.name, _wire(target, step.name, llm_request(llm)), False, reader)
+    return [
+        WireRequest(step.name, _wire(target, step.name, llm_request(llm, prompt)), False, reader)
+        for prompt in llm.prompts
+    ]
 
 
 def request_target(target: str, path: str) -> str:

@@ -44,7 +44,7 @@ from services.runner.pipe import (
     to_line,
 )
 from services.runner.publisher import Publisher
-from services.runner.request import endpoint_of, wire_requests
+from services.runner.request import endpoint_of, wire_pools
 from services.runner.resolving import allowed_addresses
 from services.runner.sharding import Share
 from services.runner.spool import Spool
@@ -174,7 +174,7 @@ class _Work:
         return EnginePlan(
             run_id=self._assignment.run_id,
             worker=self._assignment.worker,
-            requests=wire_requests(scenario),
+            requests=wire_pools(scenario),
             weights=[step.weight for step in scenario.steps],
             load=scenario.load,
             timeouts=scenario.timeouts,

@@ -124,12 +124,16 @@ class OfTomorrow(Frozen):
     at: int = 1
 
 
+NAMED_BY_PEOPLE = ("headers", "prices")
+"""Their keys are no fields: whatever stands there is meant."""
+
+
 def with_more(line: bytes) -> bytes:
     """The record as a later release might write it: it knows more, at every depth."""
 
     def add(value: Any) -> Any:
         if isinstance(value, dict):
-            own = {name: add(each) for name, each in value.items() if name != "headers"}
+            own = {name: add(each) for name, each in value.items() if name not in NAMED_BY_PEOPLE}
             return {"of_tomorrow": {"x": [1]}, **value, **own}
         return [add(each) for each in value] if isinstance(value, list) else value
 

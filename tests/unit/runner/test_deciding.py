@@ -1,7 +1,7 @@
 """Owns the proofs of the runner's small rules: steps, waits, dead targets, addresses, deadlines. It must do no I/O."""
 
 from collections import Counter
-from itertools import islice
+from itertools import islice, repeat
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from services.runner.addresses import AddressRing
 from services.runner.backoff import TargetWatch, wait_us
 from services.runner.deadlines import TICK_US, DeadlineWheel
-from services.runner.mix import step_sequence
+from services.runner.mix import in_turn, step_sequence
 
 
 @given(st.lists(st.integers(1, 20), min_size=1, max_size=8), st.text(max_size=8))
@@ -21,6 +21,19 @@ def test_every_cycle_of_a_mix_holds_each_step_as_often_as_its_weight(weights: li
 def test_the_same_run_id_gives_the_same_steps_and_another_gives_others() -> None:
     first, again, other = (list(islice(step_sequence([3, 2], seed), 50)) for seed in ("a", "a", "b"))
     assert first == again != other
+
+
+def test_each_step_goes_through_its_own_prompts_in_turn() -> None:
+    sent = in_turn([["a", "b", "c"], ["x"]], iter([0, 1, 0, 0, 1, 0]))
+    assert list(sent) == ["a", "x", "b", "c", "x", "a"]
+
+
+@given(st.integers(1, 12), st.integers(1, 5))
+def test_workers_that_are_dealt_requests_send_the_prompts_that_one_would(prompts: int, workers: int) -> None:
+    pool = [list(range(prompts))]
+    whole = list(islice(in_turn(pool, repeat(0)), workers * 30))
+    for worker in range(workers):
+        assert list(islice(in_turn(pool, repeat(0), worker, workers), 30)) == whole[worker::workers]
 
 
 def test_a_user_that_cannot_connect_waits_twice_as_long_each_time() -> None:

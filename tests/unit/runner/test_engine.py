@@ -12,7 +12,7 @@ import pytest
 from schemas.outcomes import RequestOutcome, WindowMark
 from schemas.scenario import Scenario
 from services.runner.engine import Ending, Engine, EnginePlan
-from services.runner.request import wire_requests
+from services.runner.request import wire_pools
 from tests.unit.runner.servers import Serve, answering, dialer_to, read_request
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -67,7 +67,7 @@ def engine_for(port: int, notebook: Notebook, load: dict[str, object], **scenari
     plan = EnginePlan(
         run_id="r",
         worker=0,
-        requests=wire_requests(wanted),
+        requests=wire_pools(wanted),
         weights=[step.weight for step in wanted.steps],
         load=wanted.load,
         timeouts=wanted.timeouts,

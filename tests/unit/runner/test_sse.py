@@ -40,14 +40,23 @@ def parsed(pieces: list[bytes]) -> list[tuple[str, str, str]]:
     return [tuple(part.decode("utf-8", errors="replace") for part in (e.data, e.event, e.last_id)) for e in events]  # type: ignore[misc]  # three of them
 
 
-FRAGMENTS = st.sampled_from(
+LINES = st.sampled_from(
     [
-        b"\xef\xbb\xbf", b"data", b"data:", b"data: ", b"data:  x", b'data: {"a":1}\n\n', b"event: e", b"event",
-        b"id: 7", b"id", b"id: \0", b"retry: 10", b": remark", b":", b" ", b"x", b"\r", b"\n", b"\r\n", b"\n\n",
-        b"\r\r", b"\0", "ä€".encode(), b"\xc3", b"\xff", b"data\n\n", b"unknown: y\n",
+        b"data: one", b"data:two", b"data:  three", b"data", b"data:", b'data: {"a":1}', b"event: e", b"event",
+        b"id: 7", b"id: \0", b"id", b"retry: 10", b": remark", b":", b"unknown: y", b" data: z", "data: ä€".encode(),
+        b"data: \xc3", b"\xff", b"", b"", b"", b"",
     ]
 )  # fmt: skip
-STREAMS = st.lists(FRAGMENTS, max_size=30).map(b"".join)
+LINE_ENDS = st.sampled_from([b"\n", b"\r", b"\r\n"])
+BLOCKS = st.one_of(
+    st.tuples(LINES, LINE_ENDS).map(b"".join),
+    st.sampled_from(
+        [b'data: {"a":1}\n\n', b"data: x\r\n\r\n", b"data: x\r\r", b"\xef\xbb\xbf", b"data: par", b"\r", b"\n"]
+    ),
+)
+STREAMS = st.tuples(
+    st.sampled_from([b"", b"\xef\xbb\xbf", b"\xef\xbb"]), st.lists(BLOCKS, max_size=12).map(b"".join)
+).map(b"".join)
 
 
 @settings(deadline=None, max_examples=300)
@@ -56,6 +65,17 @@ def test_events_are_those_of_the_specification_wherever_the_stream_is_cut(stream
     cuts = data.draw(st.lists(st.integers(0, len(stream)), max_size=12))
     ends = sorted({0, len(stream), *cuts})
     assert parsed([stream[a:b] for a, b in pairwise(ends)]) == reference(stream)
+
+
+PIECES = st.one_of(
+    BLOCKS, st.sampled_from([b"data: a\ndata: b\n\n", b"data: a\rb\n\n", b"data: a\r\n\n", b"data: a\n\ndata: b\n\n"])
+)
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.lists(PIECES, max_size=8))
+def test_pieces_that_look_like_whole_events_are_read_in_their_place(pieces: list[bytes]) -> None:
+    assert parsed(pieces) == reference(b"".join(pieces))
 
 
 @settings(deadline=None)
