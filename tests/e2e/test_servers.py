@@ -32,7 +32,7 @@ async def test_a_run_on_servers_is_judged_found_and_equal_to_its_rebuild(
     cli = Cli(tmp_path, **urls)
     lab = await target(base_ms=2.0)
     run = await asyncio.to_thread(
-        cli, "run", lab.url, "-r", "200/s", "-d", "3s", "--sla", "p95 < 200ms", "--label", "tenant=ácme", "--json"
+        cli, "run", lab.url, "-r", "200/s", "-d", "3s", "--sla", "p95 < 20s", "--label", "tenant=ácme", "--json"
     )
     assert run.code in (exits.DONE, exits.INVALID), run.err  # a busy machine may void it; it is counted all the same
     assert run.json["events"] == {"published": 600, "aggregated": 600, "lost": 0, "unacknowledged": 0}

@@ -75,7 +75,8 @@ def snapshot_read(patch: pytest.MonkeyPatch) -> None:
     async def load(reader: PartitionReader, conn: AsyncConnection, incarnation: str) -> Any:
         loaded = await together(reader, conn, incarnation)
         async with reader._database.read() as later:
-            loaded.offset = await load_offset(later, PROJECTION, OUTCOMES, reader._partition, incarnation)
+            offset = await load_offset(later, PROJECTION, OUTCOMES, reader._partition, incarnation)
+        loaded.offset = loaded.committed = offset
         return loaded
 
     patch.setattr(PartitionReader, "_load", load)
