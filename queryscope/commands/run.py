@@ -1,9 +1,10 @@
 """Owns `queryscope run`: options to scenario, run followed, result printed, exit code. It must not make load itself."""
 
 import asyncio
+import contextlib
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
@@ -220,20 +221,9 @@ async def run_in(
     from queryscope.render.live import LiveProgress
 
     run_id = await session.start(order)
-    loop = asyncio.get_running_loop()
-    task = asyncio.current_task()
-    assert task is not None
-    interrupts: list[asyncio.Task[None]] = []
-
-    def interrupted() -> None:
-        if interrupts:
-            task.cancel()
-        interrupts.append(asyncio.ensure_future(session.cancel(run_id)))
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, interrupted)
+    progress = LiveProgress(Console(file=sys.stderr, highlight=False), label or order.scenario.name, quiet=quiet)
     try:
-        with LiveProgress(Console(file=sys.stderr, highlight=False), label or order.scenario.name, quiet=quiet) as live:
+        with _interruptible(session, run_id), progress as live:
 
             def on_event(event: RunEvent) -> None:
                 live.on_event(event)
@@ -245,6 +235,24 @@ async def run_in(
     except Exception as error:
         known = as_front_door_error(error, during_run=True)
         raise (known or OurFailure(f"run {run_id} broke off: {first_line(error)}")) from error
+
+
+@contextlib.contextmanager
+def _interruptible(session: Session, run_id: str) -> Iterator[None]:
+    """The first Ctrl-C asks the run to stop, the second one ends the command."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None
+    interrupts: list[asyncio.Task[None]] = []
+
+    def interrupted() -> None:
+        if interrupts:
+            task.cancel()
+        interrupts.append(asyncio.ensure_future(session.cancel(run_id)))
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, interrupted)
+    try:
+        yield
     finally:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.remove_signal_handler(number)
