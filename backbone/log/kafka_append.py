@@ -98,6 +98,7 @@ class KafkaAppender:
                 except BaseException:
                     self._end(producer)
                     raise
+                producer._message_accumulator._pending_batches = _Pending()
                 _watch_sender(producer)
                 self._producer = producer
             return self._producer
@@ -120,6 +121,13 @@ class KafkaAppender:
         if self._producer is not None:
             await self._abandon(self._producer)
         await asyncio.gather(*self._ending, return_exceptions=True)
+
+
+class _Pending(set[object]):
+    """The client takes a batch out once for each time it was sent, so again after the first: that is no error."""
+
+    def remove(self, batch: object) -> None:
+        self.discard(batch)
 
 
 def _watch_sender(producer: AIOKafkaProducer) -> None:

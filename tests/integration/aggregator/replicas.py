@@ -93,7 +93,8 @@ async def _assigned(admin: AIOKafkaAdminClient, group: str) -> list[int]:
     if group_now["state"] != "Stable":
         return []
     given = [ConsumerProtocolMemberAssignment.decode(each["member_assignment"]) for each in group_now["members"]]
-    return sorted(sum(len(partitions) for _, partitions in each.assignment) for each in given)
+    # The topics of a group are shared alike.
+    return sorted(max((len(partitions) for _, partitions in each.assignment), default=0) for each in given)
 
 
 class ReplicaProcess:
