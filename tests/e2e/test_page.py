@@ -13,6 +13,9 @@ from lab.faults import Fault
 from tests.e2e.harness import ROOT, Cli, Target
 
 ARTIFACTS = ROOT / "artifacts"
+TRIES = 3
+"""Of a run that a busy machine voids."""
+
 CHROMIUM_FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -71,7 +74,22 @@ async def test_the_charts_move_during_a_run_and_the_diagnosis_stands_after_it(
     lab = await target(Fault(kind="slow_replica"), base_ms=4.0)
     problems: list[str] = []
     page.on("pageerror", lambda error: problems.append(str(error)))
-    run_id = await start_run(server, lab.url, sla=["p95 < 20ms"])
+    for _ in range(TRIES):
+        await watch_a_run(page, server, await start_run(server, lab.url, sla=["p95 < 20ms"]))
+        shown = page.get_by_test_id("diagnosis")
+        await expect(shown).to_contain_text(re.compile("slow_replica|client_saturation"), timeout=40_000)
+        if "slow_replica" in await shown.inner_text():
+            break
+    else:
+        pytest.fail("the machine was too busy to make this load in any of the runs")
+    await expect(page.get_by_test_id("verdict").first).to_contain_text(re.compile("breach", re.IGNORECASE))
+    await expect(page.get_by_test_id("sla-table")).to_contain_text("p95 < 20ms")
+    await page.screenshot(path=ARTIFACTS / "run-finished.png", full_page=True)
+    assert problems == []
+
+
+async def watch_a_run(page: Page, server: str, run_id: str) -> None:
+    """The run's page while it is on: its charts grow."""
     await page.goto(f"{server}/runs/{run_id}")
     seen: list[int] = []
     for wanted in (2, 5, 8):
@@ -83,11 +101,6 @@ async def test_the_charts_move_during_a_run_and_the_diagnosis_stands_after_it(
             await page.screenshot(path=ARTIFACTS / "run-live.png", full_page=True)
     assert seen == sorted(set(seen))
     assert await points(page, "chart-throughput") > 0
-    await expect(page.get_by_test_id("diagnosis")).to_contain_text("slow_replica", timeout=40_000)
-    await expect(page.get_by_test_id("verdict").first).to_contain_text(re.compile("breach", re.IGNORECASE))
-    await expect(page.get_by_test_id("sla-table")).to_contain_text("p95 < 20ms")
-    await page.screenshot(path=ARTIFACTS / "run-finished.png", full_page=True)
-    assert problems == []
 
 
 async def test_the_table_lists_runs_with_their_verdicts(server: str, page: Page, target: Target) -> None:
