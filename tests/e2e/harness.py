@@ -95,11 +95,12 @@ def error_line(done: Done) -> str:
 async def until_batches(cli: Cli, wanted: int) -> None:
     """Returns when so many batches of outcomes are durable on the embedded log."""
     async with asyncio.timeout(BATCHES_WITHIN_S):
-        while await asyncio.to_thread(_batches_on, cli) < wanted:
+        while await asyncio.to_thread(batches_on, cli) < wanted:
             pass
 
 
-def _batches_on(cli: Cli) -> int:
+def batches_on(cli: Cli) -> int:
+    """Batches of outcomes that are durable on the embedded log."""
     path = cli.data_dir / "log.db"
     if not path.exists():
         return 0

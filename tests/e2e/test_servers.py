@@ -9,9 +9,12 @@ import pytest
 from lab.net_faults import NetFault
 from lab.process import LabProxy
 from queryscope import exits
-from tests.e2e.harness import Cli, Target, finished, until_batches
+from tests.e2e.harness import Cli, Target, batches_on, finished, until_batches
 from tests.stack.elasticsearch import ElasticsearchNode
 from tests.stack.postgres import PostgresServer
+
+MEANWHILE = 8
+"""So many batches become durable while the database is away: more than a second and a half of load."""
 
 
 @pytest.mark.parametrize(("server", "on_kafka"), [("postgres_server", True), ("mariadb_server", False)])
@@ -59,7 +62,7 @@ async def test_a_run_from_the_terminal_goes_on_while_its_database_is_cut_off_and
         await until_batches(cli, 2)
         for kind in ("cut", "half_open"):
             await way.inject(NetFault(kind))
-            await asyncio.sleep(1.5)  # how long it lasts
+            await until_batches(cli, batches_on(cli) + MEANWHILE)
             await way.clear()
         run = await asyncio.to_thread(finished, running)
         assert run.code in (exits.DONE, exits.INVALID), run.err

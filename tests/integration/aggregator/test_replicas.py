@@ -105,3 +105,6 @@ async def test_who_closes_sees_what_only_another_process_projects_and_folds(worl
         finally:
             stop.set()
             await asyncio.gather(*works)
+    result = await world.result(RUN)
+    assert result is not None
+    assert (result.metrics.requests, result.events.lost) == (20, 0)

@@ -178,3 +178,4 @@ def test_a_member_whose_client_has_lost_a_task_joins_anew(
         await reading.through(disturb)
 
     run_on_uvloop(work, servers, tmp_path)
+    assert len(joined) > 1

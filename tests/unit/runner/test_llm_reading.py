@@ -4,6 +4,7 @@ import asyncio
 import json
 from typing import cast
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -143,7 +144,8 @@ def test_no_body_makes_reading_fail(pieces: list[bytes]) -> None:
         for piece in pieces:
             reading.feed(piece, MS)
         reading.end()
-        reading.outcome(0)
+        outcome = reading.outcome(0)
+        assert msgspec.json.decode(msgspec.json.encode(outcome), type=type(outcome)) == outcome
 
 
 RESPONSE = {

@@ -5,19 +5,20 @@ The log is a real one behind a switch.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from backbone.log.errors import LogUnavailable
 from backbone.log.opening import open_log
-from backbone.log.port import Batch, Log, Membership
+from backbone.log.port import Log
 from backbone.settings import sqlite_url
 from schemas.outcomes import RequestOutcome, WindowMark, outcome_decoder
 from services.runner.errors import PublisherFailed
 from services.runner.publisher import Publisher
 from services.runner.spool import Spool
+from tests.unit.runner.logs import LogInFront
 
 PARTITION = 3
 PER_SECOND = 2_000
@@ -25,12 +26,11 @@ QUEUE_BYTES = 2_000_000
 WAIT_S = 20.0
 
 
-class SwitchedLog:
+class SwitchedLog(LogInFront):
     """A log that is there while `there` is set. `loses_answers`: appends land though they seem to fail."""
 
     def __init__(self, log: Log) -> None:
-        self._log = log
-        self.partitions = log.partitions
+        super().__init__(log)
         self.there = True
         self.loses_answers = 0
         self.refused = asyncio.Event()
@@ -39,32 +39,11 @@ class SwitchedLog:
         if not self.there:
             self.refused.set()
             raise LogUnavailable("the broker is down")
-        offset = await self._log.append(topic, partition, lines, count)
+        offset = await super().append(topic, partition, lines, count)
         if self.loses_answers:
             self.loses_answers -= 1
             raise LogUnavailable("no answer in time")
         return offset
-
-    async def incarnation(self) -> str:
-        return await self._log.incarnation()
-
-    async def read(self, topic: str, partition: int, offset: int, max_records: int = 4000) -> Sequence[Batch]:
-        return await self._log.read(topic, partition, offset, max_records)
-
-    async def ends(self, topic: str) -> Mapping[int, int]:
-        return await self._log.ends(topic)
-
-    async def beginnings(self, topic: str) -> Mapping[int, int]:
-        return await self._log.beginnings(topic)
-
-    async def trim(self, topic: str, partition: int, before: int) -> None:
-        await self._log.trim(topic, partition, before)
-
-    async def join(self, group: str, member: str) -> Membership:
-        return await self._log.join(group, member)
-
-    async def close(self) -> None:
-        await self._log.close()
 
 
 @pytest.fixture

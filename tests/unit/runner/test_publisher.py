@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -11,54 +11,33 @@ from hypothesis import strategies as st
 
 from backbone.log.errors import LogError, LogFull, LogUnavailable
 from backbone.log.opening import open_log
-from backbone.log.port import Batch, Log, Membership
+from backbone.log.port import Log
 from backbone.settings import sqlite_url
 from schemas.outcomes import OutcomeRecord, RequestOutcome, WindowMark, outcome_decoder
 from services.runner.errors import PublisherFailed
 from services.runner.publisher import BATCH_RECORDS, Publisher
+from tests.unit.runner.logs import LogInFront
 
 PARTITION = 3
 
 
-class TroubledLog:
+class TroubledLog(LogInFront):
     """A log whose next appends raise these errors in turn (None: it works); with `lands`, the batch is kept all the
     same, as when only the answer is lost."""
 
     def __init__(self, log: Log, errors: Sequence[LogError | None], *, lands: bool = False) -> None:
-        self._log = log
+        super().__init__(log)
         self._errors = list(errors)
         self._lands = lands
-        self.partitions = log.partitions
 
     async def append(self, topic: str, partition: int, lines: bytes, count: int) -> int:
         error = self._errors.pop(0) if self._errors else None
         if error is not None and not self._lands:
             raise error
-        offset = await self._log.append(topic, partition, lines, count)
+        offset = await super().append(topic, partition, lines, count)
         if error is not None:
             raise error
         return offset
-
-    async def incarnation(self) -> str:
-        return await self._log.incarnation()
-
-    async def read(self, topic: str, partition: int, offset: int, max_records: int = 4000) -> Sequence[Batch]:
-        return await self._log.read(topic, partition, offset, max_records)
-
-    async def ends(self, topic: str) -> Mapping[int, int]:
-        return await self._log.ends(topic)
-
-    async def beginnings(self, topic: str) -> Mapping[int, int]:
-        return await self._log.beginnings(topic)
-
-    async def trim(self, topic: str, partition: int, before: int) -> None:
-        await self._log.trim(topic, partition, before)
-
-    async def join(self, group: str, member: str) -> Membership:
-        return await self._log.join(group, member)
-
-    async def close(self) -> None:
-        await self._log.close()
 
 
 @pytest.fixture
