@@ -13,6 +13,7 @@ import pytest
 
 from backbone.settings import Settings
 from tests.e2e.harness import Cli
+from tests.stack.databases import new_database
 
 _numbers = itertools.count()
 
@@ -34,17 +35,10 @@ async def embedded(request: pytest.FixtureRequest, data_dir: Path) -> AsyncItera
 @asynccontextmanager
 async def servers(request: pytest.FixtureRequest, data_dir: Path) -> AsyncIterator[Backbone]:
     """Topics and a database of its own on the servers that all tests share."""
-    asyncpg = pytest.importorskip("asyncpg", reason="asyncpg is not installed: pip install 'queryscope[postgres]'")
+    pytest.importorskip("asyncpg", reason="asyncpg is not installed: pip install 'queryscope[postgres]'")
     postgres, broker = request.getfixturevalue("postgres_server"), request.getfixturevalue("kafka_broker")
-    name = f"e2e_{next(_numbers)}"
-    connection = await asyncpg.connect(postgres.url())
-    try:
-        await connection.execute(f"CREATE DATABASE {name}")
-        urls = {"log_url": broker.url, "database_url": postgres.url(name)}
-        prefix = f"{name}.{data_dir.parent.name}."
-        with pytest.MonkeyPatch.context() as environment:
-            environment.setenv("QUERYSCOPE_KAFKA_TOPIC_PREFIX", prefix)
-            yield Backbone(Settings(data_dir=data_dir, **urls), Cli(data_dir, kafka_topic_prefix=prefix, **urls))
-        await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
-    finally:
-        await connection.close()
+    urls = {"log_url": broker.url, "database_url": await new_database(postgres)}
+    prefix = f"e2e_{next(_numbers)}.{data_dir.parent.name}."
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("QUERYSCOPE_KAFKA_TOPIC_PREFIX", prefix)
+        yield Backbone(Settings(data_dir=data_dir, **urls), Cli(data_dir, kafka_topic_prefix=prefix, **urls))

@@ -3,13 +3,13 @@
 import asyncio
 from pathlib import Path
 
-import asyncpg
 import pytest
 
 from lab.net_faults import NetFault
 from lab.process import LabProxy
 from queryscope import exits
 from tests.e2e.harness import Cli, Target, batches_on, finished, until_batches
+from tests.stack.databases import new_database
 from tests.stack.elasticsearch import ElasticsearchNode
 from tests.stack.postgres import PostgresServer
 
@@ -27,7 +27,7 @@ async def test_a_run_on_servers_is_judged_found_and_equal_to_its_rebuild(
     target: Target,
 ) -> None:
     urls = {
-        "database_url": request.getfixturevalue(server).url(),
+        "database_url": await new_database(request.getfixturevalue(server)),
         "search_url": f"{elasticsearch_node.url}/{server.replace('_', '-')}",
     }
     if on_kafka:
@@ -55,8 +55,8 @@ async def test_a_run_from_the_terminal_goes_on_while_its_database_is_cut_off_and
 ) -> None:
     lab = await target(base_ms=2.0)
     async with LabProxy(postgres_server.port) as way:
-        url = postgres_server.url().replace(str(postgres_server.port), str(way.port))
-        cli = Cli(tmp_path, database_url=await own_database(postgres_server, url), database_timeout_s="1")
+        url = (await new_database(postgres_server)).replace(str(postgres_server.port), str(way.port))
+        cli = Cli(tmp_path, database_url=url, database_timeout_s="1")
         words = ("run", lab.url, "-r", "200/s", "-d", "5s", "--json", "--sla", "p95 < 10s")
         running = cli.start(*words)
         await until_batches(cli, 2)
@@ -69,11 +69,3 @@ async def test_a_run_from_the_terminal_goes_on_while_its_database_is_cut_off_and
         assert run.json["events"] == {"published": 1000, "aggregated": 1000, "lost": 0, "unacknowledged": 0}
         report = await asyncio.to_thread(cli, "verify", "--json")
         assert report.code == 0, report.out
-
-
-async def own_database(server: PostgresServer, url: str) -> str:
-    """The offsets of one log do not fit another: a database of the test's own."""
-    connection = await asyncpg.connect(server.url())
-    await connection.execute("CREATE DATABASE away")
-    await connection.close()
-    return f"{url.rpartition('/')[0]}/away"

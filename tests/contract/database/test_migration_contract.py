@@ -17,7 +17,6 @@ from backbone.database.errors import DatabaseMisconfigured
 from backbone.database.migrate import downgrade, revision_of, upgrade
 from backbone.database.revisions import HEAD
 from backbone.database.tables import metadata, outbox
-from tests.contract.database.conftest import EmptyDatabase
 
 T = TypeVar("T")
 
@@ -46,11 +45,6 @@ async def execute(url: str, *statements: str) -> None:
 
 def differences(connection: sa.Connection) -> list[object]:
     return list(compare_metadata(MigrationContext.configure(connection, opts={"compare_type": True}), metadata))
-
-
-@pytest.fixture
-def url(empty_database: EmptyDatabase) -> str:
-    return empty_database.url
 
 
 async def test_the_migration_makes_exactly_the_tables(url: str) -> None:

@@ -4,10 +4,10 @@ import itertools
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-import asyncpg
 import pytest
 
 from backbone.settings import Settings
+from tests.stack.databases import new_database
 from tests.stack.kafka import KafkaBroker
 from tests.stack.postgres import PostgresServer
 
@@ -25,11 +25,8 @@ def on_servers(
 
     async def make() -> Settings:
         name = f"replicas_{next(_numbers)}"
-        connection = await asyncpg.connect(postgres.url())
-        await connection.execute(f"CREATE DATABASE {name}")
-        await connection.close()
         monkeypatch.setenv("QUERYSCOPE_KAFKA_TOPIC_PREFIX", f"{name}.")
         monkeypatch.setenv("QUERYSCOPE_KAFKA_SESSION_TIMEOUT_MS", str(SESSION_TIMEOUT_MS))
-        return Settings(data_dir=data_dir / name, log_url=broker.url, database_url=postgres.url(name))
+        return Settings(data_dir=data_dir / name, log_url=broker.url, database_url=await new_database(postgres))
 
     return make

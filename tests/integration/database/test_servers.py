@@ -12,6 +12,7 @@ from backbone.database.engine import Database, open_database
 from backbone.database.errors import DatabaseMisconfigured, DatabaseUnavailable
 from backbone.database.offsets import advance_offset, load_offset
 from tests.stack.daemon import free_ports
+from tests.stack.databases import new_database
 from tests.stack.mariadb import MariadbServer
 from tests.stack.postgres import PostgresServer
 
@@ -131,8 +132,8 @@ def test_a_scheme_without_an_adapter_is_refused() -> None:
 
 
 async def test_a_reader_cannot_write(postgres_server: PostgresServer, mariadb_server: MariadbServer) -> None:
-    for url in (postgres_server.url(), mariadb_server.url()):
-        database = await open_database(url)
+    for server in (postgres_server, mariadb_server):
+        database = await open_database(await new_database(server))
         with pytest.raises((sa.exc.DBAPIError, DatabaseUnavailable)):
             async with database.read() as conn:
                 await advance_offset(conn, "p", "runs", 0, expected=0, next=1, incarnation="log-1")

@@ -1,7 +1,6 @@
 """A database server that goes silent: connections stay open and nothing is answered. It is given up in time."""
 
 import asyncio
-import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from urllib.parse import urlsplit
 
@@ -13,6 +12,7 @@ from backbone.database.errors import DatabaseUnavailable
 from backbone.database.offsets import advance_offset
 from lab.net_faults import NetFault
 from lab.process import LabProxy
+from tests.stack.databases import new_database
 
 ANSWER_S = 0.5
 BOUND_S = 8.0
@@ -20,9 +20,9 @@ BOUND_S = 8.0
 
 
 @pytest.fixture(params=["postgres_server", "mariadb_server"])
-def url(request: pytest.FixtureRequest) -> str:
+async def url(request: pytest.FixtureRequest) -> str:
     """The server's own address."""
-    return str(request.getfixturevalue(request.param).url())
+    return await new_database(request.getfixturevalue(request.param))
 
 
 @pytest.fixture
@@ -99,12 +99,11 @@ async def test_who_vanishes_within_a_transaction_keeps_nobody_waiting_for_its_lo
     url: str, behind_proxy: tuple[LabProxy, Database]
 ) -> None:
     proxy, vanishing = behind_proxy
-    projection = f"p-{uuid.uuid4().hex}"
     other = await open_database(url)
 
     async def advance(database: Database, expected: int, then: Callable[[], Awaitable[None]] | None = None) -> None:
         async with database.write() as conn:
-            await advance_offset(conn, projection, "t", 0, expected=expected, next=expected + 1, incarnation="i")
+            await advance_offset(conn, "p", "t", 0, expected=expected, next=expected + 1, incarnation="i")
             if then is not None:
                 await then()
 
