@@ -2,6 +2,8 @@
 
 RunnerError
 ├── ScenarioNotRunnable  (caller) the scenario asks for something no request can be made of
+├── RenderFailed         (caller) one request could not be made of its template: it is not sent
+├── FeedExhausted        (caller) a feed whose rows are used once has no more: the load ends
 ├── TargetUnresolved     (caller) the name of the target has no address, or none in time
 ├── PublisherFailed      (operator) outcomes could not be kept: the run stops as failed
 ├── SpoolFull            (operator) no more outcomes can wait on this machine's disk
@@ -17,6 +19,14 @@ class RunnerError(Exception):
 
 class ScenarioNotRunnable(RunnerError):
     """The scenario asks for something no request can be made of."""
+
+
+class RenderFailed(RunnerError):
+    """One request could not be made of its template."""
+
+
+class FeedExhausted(RunnerError):
+    """A feed whose rows are used once has no more."""
 
 
 class TargetUnresolved(RunnerError):
