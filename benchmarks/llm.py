@@ -17,10 +17,9 @@ from typing import Any
 
 from lab.llm_settings import LlmSettings
 from lab.process import LabLlm
+from queryscope.calibration import GAP_MS, TOKENS, TTFT_MS, stream_rows
+from schemas.results import RunResult
 
-TTFT_MS = 100.0
-GAP_MS = 20.0
-TOKENS = 64
 ROUNDS = 6
 STREAMS = (200, 1000)
 
@@ -63,16 +62,15 @@ def main() -> int:
 
 
 def _line(row: Measured) -> str:
-    metrics, late = row.run["metrics"], row.health["lateness_ms"]
-    if row.wrong or metrics["ttft_ms"] is None:
+    if row.wrong:
         return f"{row.streams:>7} miscounted: {row.wrong}"
-    ttft, gap = metrics["ttft_ms"], metrics["gap_ms"]
-    notes = [each.partition(":")[0] for each in (*row.run["validity"]["reasons"], *row.run["validity"]["warnings"])]
-    chunks = row.streams * ROUNDS * TOKENS
+    ttft, gap = stream_rows(row.streams, RunResult.model_validate(row.run), row.health)
+    notes = [each.partition(":")[0] for each in gap.notes]
+    late, chunks = gap.target_late_ms, row.streams * ROUNDS * TOKENS
     return (
-        f"{row.streams:>7} {ttft['p50'] - TTFT_MS:>9.2f} {ttft['p99'] - TTFT_MS:>9.2f} {gap['p50'] - GAP_MS:>8.2f} "
-        f"{gap['p99'] - GAP_MS:>8.2f} {gap['max'] - GAP_MS:>8.2f} {late['p50']:>11.2f} {late['p99']:>6.2f} "
-        f"{late['max']:>6.2f} {row.cpu_s / chunks * 1e6:>13.1f}  {' '.join((row.run['verdict'], *notes))}"
+        f"{row.streams:>7} {ttft.error['p50']:>9.2f} {ttft.error['p99']:>9.2f} {gap.error['p50']:>8.2f} "
+        f"{gap.error['p99']:>8.2f} {gap.error['max']:>8.2f} {late['p50']:>11.2f} {late['p99']:>6.2f} "
+        f"{late['max']:>6.2f} {row.cpu_s / chunks * 1e6:>13.1f}  {' '.join((gap.verdict, *notes))}"
     )
 
 

@@ -28,9 +28,9 @@ Settings = TargetSettings | LlmSettings | ProxySettings
 _PR_SET_PDEATHSIG = 1
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, epilog: str = "") -> int:
     """Exit status 0 after SIGTERM, SIGINT or the end of stdin; 1 if it cannot listen; 2 for a wrong argument."""
-    parser = _parser()
+    parser = _parser(epilog)
     options = parser.parse_args(arguments)
     try:
         settings = _settings(options)
@@ -47,8 +47,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m lab", description="Targets with programmable faults.")
+def _parser(epilog: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m lab", description="Targets with programmable faults.", epilog=epilog
+    )
     kinds = parser.add_subparsers(dest="target", required=True)
     _add_llm(kinds.add_parser("llm", help="an OpenAI-compatible streaming target"))
     _add_proxy(kinds.add_parser("proxy", help="a TCP proxy whose network fails on command"))

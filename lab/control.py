@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 from lab.errors import FaultError
 from lab.faults import from_dict
 from lab.injector import Injection, Injector
+from lab.lateness import Lateness
 
 PREFIX: Final = b"/_lab/"
 MAX_BODY_BYTES: Final = 64 * 1024
@@ -33,7 +34,7 @@ class Clock(NamedTuple):
     unix_s: float
 
 
-def handle(injector: Injector, method: str, path: str, body: bytes, clock: Clock) -> Reply:
+def handle(injector: Injector, method: str, path: str, body: bytes, clock: Clock, lateness: Lateness) -> Reply:
     """Carry out one command; a wrong one is answered with one line that says what to do."""
     command = path.removeprefix(PREFIX.decode()).partition("?")[0]
     if command not in _COMMANDS:
@@ -47,7 +48,17 @@ def handle(injector: Injector, method: str, path: str, body: bytes, clock: Clock
         return _reply({"zero_unix_s": clock.unix_s})
     if command == "record":
         return _reply(record(injector, clock))
-    return _reply({"status": "ok", "requests": injector.requests, "armed": injector.armed_kinds(clock.now_s)})
+    return _reply(_health(injector, clock, lateness))
+
+
+def _health(injector: Injector, clock: Clock, lateness: Lateness) -> dict[str, object]:
+    """lateness_ms: how late the last answers that were due at an instant were written, the target's own error."""
+    return {
+        "status": "ok",
+        "requests": injector.requests,
+        "armed": injector.armed_kinds(clock.now_s),
+        "lateness_ms": lateness.summary_ms(),
+    }
 
 
 def record(injector: Injector, clock: Clock) -> list[dict[str, object]]:

@@ -15,6 +15,7 @@ from lab import control
 from lab.answers import Answers, build
 from lab.faults import Connection
 from lab.injector import Injector
+from lab.lateness import Lateness
 from lab.timers import Timers
 
 MAX_WAITING: Final = 128  # pipelined requests held per connection before its reading pauses
@@ -44,6 +45,7 @@ class Target:
         self.answers = answers
         self.timers = timers
         self.clock = clock
+        self.lateness = Lateness()
         self.connections: set[HttpConnection] = set()
         self.on_plan_changed: Callable[[], None] = lambda: None
         self._callers = 0
@@ -56,7 +58,7 @@ class Target:
 
     def carry_out(self, request: Request) -> control.Reply:
         clock = control.Clock(self.clock(), time.time())
-        reply = control.handle(self.injector, request.method, request.command or "", request.body, clock)
+        reply = control.handle(self.injector, request.method, request.command or "", request.body, clock, self.lateness)
         self.on_plan_changed()
         return reply
 
@@ -78,6 +80,7 @@ class HttpConnection(asyncio.Protocol):
         "_caller",
         "_command",
         "_control_only",
+        "_due_s",
         "_half_closed",
         "_in_service",
         "_last",
@@ -102,6 +105,7 @@ class HttpConnection(asyncio.Protocol):
         self._waiting: deque[Request] = deque()
         self._in_service = _MALFORMED
         self._status = 200
+        self._due_s = 0.0
         self._url = b""
         self._body = b""
         self._command = False
@@ -212,6 +216,7 @@ class HttpConnection(asyncio.Protocol):
             self.busy = True
             self._in_service = request
             self._status = verdict.status
+            self._due_s = verdict.finish_s
             if verdict.finish_s != float("inf"):
                 target.timers.call_at(verdict.finish_s, self._finish)
 
@@ -222,6 +227,7 @@ class HttpConnection(asyncio.Protocol):
         request = self._in_service
         answer = self._target.answers.get(self._status, keep_alive=request.keep_alive, head=request.head)
         self._write(answer, request.keep_alive)
+        self._target.lateness.note(self._target.clock() - self._due_s)
         if self._waiting:
             self._serve_waiting()
         elif self._half_closed and self._transport is not None:

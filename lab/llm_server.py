@@ -11,6 +11,7 @@ from typing import Final, cast
 
 import httptools
 
+from lab.lateness import Lateness
 from lab.listener import Listener
 from lab.llm_answers import PATHS, BadCall, Call, json_answer, plain_bytes, read_call, stream_bytes
 from lab.llm_settings import LlmSettings
@@ -18,7 +19,6 @@ from lab.timers import Timers, timers_for
 
 MAX_BODY_BYTES: Final = 64 * 1024 * 1024
 HEALTH_PATH: Final = "/_lab/health"
-_LATENESS_KEPT: Final = 100_000
 
 
 class LlmTarget:
@@ -30,21 +30,16 @@ class LlmTarget:
         self.clock = clock
         self.connections: set[LlmConnection] = set()
         self.requests = self.completed = self.tokens = 0
-        self.lateness_s: deque[float] = deque(maxlen=_LATENESS_KEPT)
+        self.lateness = Lateness()
 
     def health(self) -> dict[str, object]:
         """lateness_ms: how late the last tokens were written, the error of this very server."""
-        late = sorted(self.lateness_s)
-        quantiles = {"p50": 0.5, "p99": 0.99, "max": 1.0}
         return {
             "status": "ok",
             "requests": self.requests,
             "completed": self.completed,
             "tokens": self.tokens,
-            "lateness_ms": {
-                name: round(late[min(int(q * len(late)), len(late) - 1)] * 1e3, 3) if late else None
-                for name, q in quantiles.items()
-            },
+            "lateness_ms": self.lateness.summary_ms(),
         }
 
 
@@ -176,7 +171,7 @@ class _Answering:
             data += self._bytes.closing if last else b""
         if not self._connection.write(data):
             return
-        target.lateness_s.append(target.clock() - self._due_s())
+        target.lateness.note(target.clock() - self._due_s())
         target.tokens += call.tokens if self._plain else 1
         if last:
             self._connection.answered()
