@@ -2,6 +2,7 @@
 
 import os
 import platform
+import sys
 from collections.abc import Sequence
 
 import click
@@ -23,7 +24,7 @@ def calibrate_command(quick: bool, as_json: bool) -> int:
     from backbone.telemetry import configure_logging
 
     configure_logging(json=False, level="error")
-    says = click.get_text_stream("stderr").isatty() or not as_json
+    says = sys.stderr.isatty() or not as_json
     rows = uvloop.run(calibrate(QUICK if quick else Plan(), _say if says else _be_quiet))
     machine: dict[str, object] = {
         "cores": os.cpu_count(),
