@@ -3,6 +3,8 @@
 import errno
 import os
 import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -52,6 +54,21 @@ def describe(subject: str, path: Path, fault: Fault, error: Exception) -> str:
     """One line: what it is, what is wrong, what to do, and the driver's words."""
     words = error.strerror if isinstance(error, OSError) else str(error)
     return f"{subject} {path} {ADVICE[fault]} ({words})"
+
+
+@contextmanager
+def translated(subject: str, path: Path, errors: Mapping[Fault, type[Exception]]) -> Iterator[None]:
+    """Raises errors of SQLite and of the file system as the port's own; errors in our own statements pass."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        fault = classify(error, path)
+        if fault is None:
+            raise
+        raise errors[fault](describe(subject, path, fault, error)) from error
+    except OSError as error:
+        fault = classify_os(error)
+        raise errors[fault](describe(subject, path, fault, error)) from error
 
 
 def _has_room(path: Path) -> bool:

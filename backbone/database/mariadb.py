@@ -2,7 +2,6 @@
 
 import logging
 import math
-from contextlib import AbstractContextManager
 
 import asyncmy.errors
 import sqlalchemy as sa
@@ -11,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from backbone.database.adapters import IDLE_ANSWERS, READERS, WRITERS
 from backbone.database.server import (
     Fault,
+    ServerAdapter,
     ServerFaults,
     parse_url,
     server_engine,
@@ -27,14 +27,14 @@ _BY_NUMBER: dict[int, Fault] = {
 """By the server's or the client's error number."""
 
 
-class MariadbAdapter:
+class MariadbAdapter(ServerAdapter):
     """mysql://user:password@host:port/database[?sslmode=verify-full&sslrootcert=ca.pem]"""
 
     def __init__(self, url: str, answer_s: float) -> None:
         self._answer_s = answer_s
         parsed, self._tls = take_tls(parse_url(url, "mysql+asyncmy"))
         self._url = parsed.update_query_dict({"charset": "utf8mb4"})
-        self._faults = ServerFaults(self._url, _classify, (asyncmy.errors.Error,))
+        super().__init__(ServerFaults(self._url, _classify, (asyncmy.errors.Error,)))
         logging.getLogger("asyncmy").setLevel(logging.ERROR)  # it repeats the server's notes as warnings
 
     def reader(self) -> AsyncEngine:
@@ -45,15 +45,6 @@ class MariadbAdapter:
     def writer(self) -> AsyncEngine:
         # READ COMMITTED: no gap locks, so that owners of different runs do not wait for each other
         return self._engine(WRITERS, "READ COMMITTED")
-
-    def commits(self) -> None:
-        return None  # asking would be a query, as any other
-
-    def translated(self) -> AbstractContextManager[None]:
-        return self._faults.translated()
-
-    def translated_connecting(self) -> AbstractContextManager[None]:
-        return self._faults.translated_connecting()
 
     def _engine(self, connections: int, isolation: str) -> AsyncEngine:
         # It knows no limit for idle transactions alone; a connection that it closed between two is replaced silently.

@@ -1,13 +1,12 @@
 """Owns how PostgreSQL is connected to, how its transactions begin and what its errors mean. It must not know tables."""
 
-from contextlib import AbstractContextManager
-
 import asyncpg
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from backbone.database.adapters import IDLE_ANSWERS, READERS, WRITERS
 from backbone.database.server import (
     Fault,
+    ServerAdapter,
     ServerFaults,
     parse_url,
     server_engine,
@@ -33,13 +32,13 @@ _BY_STATE: dict[str, Fault] = {
 """By SQLSTATE, or its class."""
 
 
-class PostgresqlAdapter:
+class PostgresqlAdapter(ServerAdapter):
     """postgresql://user:password@host:port/database[?sslmode=verify-full&sslrootcert=ca.pem]"""
 
     def __init__(self, url: str, answer_s: float) -> None:
         self._answer_s = answer_s
         self._url, self._tls = take_tls(parse_url(url, "postgresql+asyncpg"))
-        self._faults = ServerFaults(self._url, _classify, (asyncpg.PostgresError, asyncpg.InterfaceError))
+        super().__init__(ServerFaults(self._url, _classify, (asyncpg.PostgresError, asyncpg.InterfaceError)))
 
     def reader(self) -> AsyncEngine:
         engine = self._engine(READERS, "REPEATABLE READ")
@@ -48,15 +47,6 @@ class PostgresqlAdapter:
     def writer(self) -> AsyncEngine:
         # READ COMMITTED: an UPDATE that waited for a row looks at its condition again, which is compare-and-set
         return self._engine(WRITERS, "READ COMMITTED")
-
-    def commits(self) -> None:
-        return None  # asking would be a query, as any other
-
-    def translated(self) -> AbstractContextManager[None]:
-        return self._faults.translated()
-
-    def translated_connecting(self) -> AbstractContextManager[None]:
-        return self._faults.translated_connecting()
 
     def _engine(self, connections: int, isolation: str) -> AsyncEngine:
         return server_engine(

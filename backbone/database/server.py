@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Literal
 
 import sqlalchemy as sa
@@ -66,6 +66,22 @@ class ServerFaults:
         kind, advice = _MEANINGS[fault]
         words = re.sub(r"<class '[^']*'>: ", "", " ".join(str(error).split())) or type(error).__name__
         return kind(f"the database {self._shown} {advice} ({words[:200]})")
+
+
+class ServerAdapter:
+    """What the adapters of all servers have in common."""
+
+    def __init__(self, faults: ServerFaults) -> None:
+        self._faults = faults
+
+    def commits(self) -> None:
+        return None  # asking would be a query, as any other
+
+    def translated(self) -> AbstractContextManager[None]:
+        return self._faults.translated()
+
+    def translated_connecting(self) -> AbstractContextManager[None]:
+        return self._faults.translated_connecting()
 
 
 def server_engine(url: sa.URL, connections: int, isolation: str, connect_args: dict[str, Any]) -> AsyncEngine:

@@ -13,10 +13,11 @@ from pathlib import Path
 
 import zstandard
 
+from backbone import sqlite_faults
 from backbone.filelock import exclusive_lock
 from backbone.log.errors import LogCorrupt, LogError, LogFull, LogMisconfigured, LogUnavailable, OffsetOutOfRange
 from backbone.log.port import Batch
-from backbone.sqlite_faults import Fault, classify, classify_os, describe
+from backbone.sqlite_faults import Fault, describe
 
 SCHEMA_VERSION = "1"
 BUSY_TIMEOUT_S = 10.0
@@ -57,15 +58,8 @@ class PackedBatch:
 def translated(path: Path) -> Iterator[None]:
     """Turns errors of SQLite, of the file system and of zstd into LogErrors."""
     try:
-        yield
-    except sqlite3.Error as error:
-        fault = classify(error, path)
-        if fault is None:
-            raise
-        raise _ERRORS[fault](describe("the log", path, fault, error)) from error
-    except OSError as error:
-        fault = classify_os(error)
-        raise _ERRORS[fault](describe("the log", path, fault, error)) from error
+        with sqlite_faults.translated("the log", path, _ERRORS):
+            yield
     except zstandard.ZstdError as error:
         raise LogCorrupt(describe("the log", path, "corrupt", error)) from error
 

@@ -9,7 +9,7 @@ import contextlib
 import json
 import re
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -19,7 +19,7 @@ import numpy as np
 from backbone.filelock import exclusive_lock
 from backbone.search.errors import SearchError, SearchMisconfigured, SearchReadOnly, SearchUnavailable
 from backbone.search.port import SearchDocument, SearchHit, SearchIndex
-from backbone.sqlite_faults import Fault, classify, classify_os, describe
+from backbone.sqlite_faults import Fault, translated
 
 T = TypeVar("T")
 
@@ -36,20 +36,6 @@ _ERRORS: dict[Fault, type[SearchError]] = {
     "misconfigured": SearchMisconfigured,
 }
 _TERM = re.compile(r"[\w.]+", re.UNICODE)
-
-
-@contextlib.contextmanager
-def _translated(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except sqlite3.Error as error:
-        fault = classify(error, path)
-        if fault is None:
-            raise
-        raise _ERRORS[fault](describe("the search index", path, fault, error)) from error
-    except OSError as error:
-        fault = classify_os(error)
-        raise _ERRORS[fault](describe("the search index", path, fault, error)) from error
 
 
 async def open_embedded_search(path: Path) -> SearchIndex:
@@ -106,12 +92,12 @@ class EmbeddedSearch:
         self._thread.shutdown()
 
     async def _call(self, work: Callable[[], T]) -> T:
-        def translated() -> T:
-            with _translated(self._path):
+        def told_apart() -> T:
+            with translated("the search index", self._path, _ERRORS):
                 self._open()
                 return work()
 
-        return await asyncio.get_running_loop().run_in_executor(self._thread, translated)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, told_apart)
 
     def _open(self) -> sqlite3.Connection:
         if self._db is None:

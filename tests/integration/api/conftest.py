@@ -1,6 +1,5 @@
 """Owns a served API on an open platform, and a hand that writes projections as the aggregator would."""
 
-import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from backbone.platform import Platform, open_platform
 from backbone.settings import Settings
 from schemas.results import TimelineRow
 from schemas.scenario import Scenario
-from services.api.service import ApiService
+from tests.integration.served import served
 
 
 class Projector:
@@ -64,16 +63,8 @@ def projector(platform: Platform) -> Projector:
 
 @pytest.fixture
 async def server(platform: Platform) -> AsyncIterator[str]:
-    """The address of a served API."""
-    stop = asyncio.Event()
-    api = ApiService(platform, host="127.0.0.1", port=0)
-    serving = asyncio.create_task(api.run(stop))
-    async with asyncio.timeout(5):
-        url = await api.listening()
-    yield url
-    stop.set()
-    async with asyncio.timeout(5):
-        await serving
+    async with served(platform) as url:
+        yield url
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """Owns a served API on an open platform for agents' tools to call."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -8,7 +7,7 @@ import pytest
 
 from backbone.platform import Platform, open_platform
 from backbone.settings import Settings
-from services.api.service import ApiService
+from tests.integration.served import served
 
 
 @pytest.fixture
@@ -19,13 +18,5 @@ async def platform(tmp_path: Path) -> AsyncIterator[Platform]:
 
 @pytest.fixture
 async def server(platform: Platform) -> AsyncIterator[str]:
-    """The address of a served API."""
-    stop = asyncio.Event()
-    api = ApiService(platform, host="127.0.0.1", port=0)
-    serving = asyncio.create_task(api.run(stop))
-    async with asyncio.timeout(5):
-        url = await api.listening()
-    yield url
-    stop.set()
-    async with asyncio.timeout(5):
-        await serving
+    async with served(platform) as url:
+        yield url
