@@ -7,6 +7,7 @@ from pydantic import Field, field_validator, model_validator
 
 from schemas.base import Strict
 from schemas.headers import Headers
+from schemas.journey import Think
 from schemas.llm import Llm, Price
 from schemas.load import Load, Seconds
 from schemas.sla import STREAM_TIMINGS, Sla, parse_sla
@@ -36,13 +37,14 @@ class Request(Strict):
 class Step(Strict):
     """One kind of request of the mix; `weight` is its share beside the other steps' weights.
 
-    A step is a `request`, or an `llm` call that is turned into one.
+    A step is a `request`, or an `llm` call that is turned into one. think: what the user waits after its answer.
     """
 
     name: Annotated[str, Field(min_length=1, max_length=64)] = "default"
     weight: Annotated[int, Field(ge=1, le=1000)] = 1
     request: Request = Request()
     llm: Llm | None = None
+    think: Think | None = None
 
     @model_validator(mode="after")
     def _request_or_llm(self) -> "Step":
@@ -67,11 +69,15 @@ class Timeouts(Strict):
 
 
 class Scenario(Strict):
-    """A whole benchmark. Runs of the same name and target form a history. prices: by model."""
+    """A whole benchmark. Runs of the same name and target form a history. prices: by model.
+
+    sequence: an iteration is all steps in their order on the same user; else it is one step of the weighted mix.
+    """
 
     name: Annotated[str, Field(max_length=200)] = ""
     target: str
     steps: Annotated[list[Step], Field(min_length=1, max_length=64)] = [Step()]
+    sequence: bool = False
     load: Load = Load()
     timeouts: Timeouts = Timeouts()
     insecure: bool = False
@@ -114,6 +120,8 @@ class Scenario(Strict):
         names = [step.name for step in self.steps]
         if len(set(names)) != len(names):
             raise ValueError("two steps have the same name: give each its own")
+        if self.sequence and any(step.weight != 1 for step in self.steps):
+            raise ValueError("in a sequence every step is done once: leave `weight` out")
         if not self.name:
             url = urlsplit(self.target)
             object.__setattr__(self, "name", f"{url.netloc}{url.path.rstrip('/')}")

@@ -5,7 +5,7 @@ Every 10 ms a tick looks at time-outs, marks and whether the target is dead, and
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from time import perf_counter_ns
@@ -102,9 +102,7 @@ class Engine:
         self.t0_ns = t0_ns
         self._on_window = on_window
         self._loop = asyncio.get_running_loop()
-        first = first_step(plan.load, plan.share)
-        steps = step_sequence(plan.weights, plan.run_id, *first)
-        self._next_requests = in_turn(plan.requests, steps, *first)
+        self._next_requests = self._requests()
         self._run_id = plan.run_id
         self._worker = plan.worker
         self._total_us = round(plan.timeouts.total_s * SECOND_US)
@@ -121,7 +119,17 @@ class Engine:
         self._ended_at_us = 0
         self.tally = Tally()
         self._started_before = 0
-        self._load: Load = make_load(plan.load, self, plan.share, plan.run_id)
+        self._load: Load = self._make_load()
+
+    def _requests(self) -> Iterator[WireRequest]:
+        """What is sent, in the order of the requests' starts."""
+        plan = self._plan
+        first = first_step(plan.load, plan.share)
+        return in_turn(plan.requests, step_sequence(plan.weights, plan.run_id, *first), *first)
+
+    def _make_load(self) -> Load:
+        plan = self._plan
+        return make_load(plan.load, self, plan.share, plan.run_id)
 
     async def run(self) -> Ending:
         """Makes the load from t0 to its end; every request begun has its outcome when this returns."""
@@ -228,8 +236,8 @@ class Engine:
         reused = phases is NOT_DIALED
         status, error = connection.status, connection.error
         head = read_head(bytes(connection.head)) if status in _COME_BACK_LATER else UNREAD_HEAD
-        put = self._put
-        put(
+        self._settle(
+            slot,
             RequestOutcome(
                 self._run_id, self._worker, 0, 0,
                 slot.scheduled_us,
@@ -244,14 +252,14 @@ class Engine:
                 head.retry_after_ms, head.ratelimit_remaining,
                 slot.in_flight, self._loop_lag_us,
                 None if request.llm is None else connection.llm_outcome(t0_ns),
-            )
+            ),
         )  # fmt: skip
-        self._freed(slot, status, error, finished_us)
 
     def _unsent(self, slot: Slot, error: ErrorKind) -> None:
         finished_us = self._now_us()
         phases = slot.phases
-        self._put(
+        self._settle(
+            slot,
             RequestOutcome(
                 run=self._plan.run_id,
                 worker=self._plan.worker,
@@ -272,12 +280,14 @@ class Engine:
                 in_flight=slot.in_flight,
                 loop_lag=self._loop_lag_us,
                 llm=None if slot.request.llm is None else slot.request.llm.begin().outcome(self.t0_ns),
-            )
+            ),
         )
-        self._freed(slot, 0, error, finished_us)
 
-    def _freed(self, slot: Slot, status: int, error: ErrorKind | None, finished_us: int) -> None:
-        tally = self.tally
+    def _settle(self, slot: Slot, outcome: RequestOutcome) -> None:
+        """Records how a request ended and lets the load go on."""
+        put, tally = self._put, self.tally
+        put(outcome)
+        status, error = outcome.status, outcome.error
         slot.busy = False
         tally.in_flight -= 1
         pause_us = 0
@@ -291,11 +301,16 @@ class Engine:
             tally.finished += 1
             tally.failed += 1
             slot.failures += 1
-            self._watch.note_failure(finished_us, error)
+            self._watch.note_failure(outcome.finished, error)
             pause_us = wait_us(slot.failures, error, self._watch.answered)
         self._load.freed(slot, pause_us)
         if not tally.in_flight:
             self._end_if_over()
+
+    @property
+    def _starts(self) -> int:
+        """How many of the load's starts there were."""
+        return self.tally.started
 
     # the end of the run
 
@@ -356,8 +371,9 @@ class Engine:
     def _close_window(self) -> WindowMark:
         now_us = self._now_us()
         window = self._recorder.marked_window + 1
-        self._marks.started = self.tally.started - self._started_before
-        self._started_before = self.tally.started
+        started = self._starts
+        self._marks.started = started - self._started_before
+        self._started_before = started
         mark = self._marks.close(
             window,
             intended=self._load.intended_in(window),

@@ -9,3 +9,10 @@ class Feeds(Protocol):
 
     def row(self, iteration: int) -> Mapping[str, object]:
         """The same values whenever the same iteration is asked for. Raises FeedExhausted."""
+
+
+class NoFeeds:
+    """Those of a scenario without any."""
+
+    def row(self, iteration: int) -> Mapping[str, object]:
+        return {}

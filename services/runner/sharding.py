@@ -68,3 +68,10 @@ def first_step(load: Load, share: Share) -> tuple[int, int]:
     if load.open_loop:
         return share.index, share.of
     return (share.index if load.requests is None else share.before(load.requests)), 1
+
+
+def first_iteration(load: Load, share: Share) -> tuple[int, int]:
+    """The run-wide number of a worker's first iteration, and how far it goes with each: no two workers share one."""
+    if load.open_loop or load.requests is None:
+        return share.index, share.of
+    return share.before(load.requests), 1

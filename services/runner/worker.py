@@ -29,6 +29,8 @@ from services.runner.connection import Connection
 from services.runner.dialer import Dialer, tls_context
 from services.runner.engine import Ending, Engine, EnginePlan, Tally
 from services.runner.errors import RunnerError
+from services.runner.journey import script_of
+from services.runner.journey_engine import JourneyEngine
 from services.runner.pipe import (
     Assignment,
     Broken,
@@ -48,6 +50,7 @@ from services.runner.request import endpoint_of, wire_pools
 from services.runner.resolving import allowed_addresses
 from services.runner.sharding import Share
 from services.runner.spool import Spool
+from services.runner.templates import literal_templates
 
 SWITCH_INTERVAL_S = 0.0005
 GC_THRESHOLDS = (20_000, 10, 10)
@@ -136,7 +139,7 @@ class _Work:
         _settle_collector()
         _report(Ready(os.getpid()))
         t0_ns = perf_counter_ns() + (await self._t0_us) * 1000 - time_ns()
-        self._engine = engine = Engine(plan, dialer, publisher, t0_ns=t0_ns, on_window=_report_progress)
+        self._engine = engine = self._make_engine(plan, dialer, publisher, t0_ns)
         asyncio.get_running_loop().set_exception_handler(self._on_loop_error)
         if self._stop is not None:
             engine.stop(self._stop.reason, self._stop.detail)
@@ -148,6 +151,12 @@ class _Work:
         await delivery
         await log.close()
         return _finished(ending, publisher)
+
+    def _make_engine(self, plan: EnginePlan, dialer: Dialer, publisher: Publisher, t0_ns: int) -> Engine:
+        script = script_of(self._scenario, plan.run_id, literal_templates(plan.requests))
+        if script is None:
+            return Engine(plan, dialer, publisher, t0_ns=t0_ns, on_window=_report_progress)
+        return JourneyEngine(plan, script, dialer, publisher, t0_ns=t0_ns, on_window=_report_progress)
 
     def _halt(self, stop: Stop) -> None:
         self._stop = self._stop or stop

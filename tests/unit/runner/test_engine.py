@@ -4,41 +4,17 @@ import asyncio
 import socket
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from time import perf_counter_ns
 
 import pytest
 
-from schemas.outcomes import RequestOutcome, WindowMark
 from schemas.scenario import Scenario
 from services.runner.engine import Ending, Engine, EnginePlan
 from services.runner.request import wire_pools
+from tests.unit.runner.notebook import Notebook
 from tests.unit.runner.servers import Serve, answering, dialer_to, read_request
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
-
-
-@dataclass
-class Notebook:
-    """Keeps what it is given."""
-
-    outcomes: list[RequestOutcome] = field(default_factory=list)
-    marks: list[WindowMark] = field(default_factory=list)
-    marked_window: int = -1
-    queue_bytes: int = 0
-
-    def put(self, outcome: RequestOutcome) -> None:
-        self.outcomes.append(outcome)
-
-    def put_mark(self, mark: WindowMark) -> None:
-        self.marked_window = mark.window
-        self.marks.append(mark)
-
-    def flush_stale(self) -> None: ...
-
-    @property
-    def errors(self) -> Counter[str | None]:
-        return Counter(outcome.error for outcome in self.outcomes)
 
 
 async def keep_answering(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
