@@ -18,12 +18,14 @@ from lab import faults
 from lab.errors import LabError
 from lab.llm_server import serve_llm
 from lab.llm_settings import LlmSettings
+from lab.misbehaving import MisbehavingSettings, serve_misbehaving
+from lab.misconduct import KINDS
 from lab.net_faults import NET_KINDS
 from lab.proxy import ProxySettings, serve_proxy
 from lab.service import Addresses, serve
 from lab.settings import TargetSettings
 
-Settings = TargetSettings | LlmSettings | ProxySettings
+Settings = TargetSettings | LlmSettings | ProxySettings | MisbehavingSettings
 
 _PR_SET_PDEATHSIG = 1
 
@@ -54,6 +56,7 @@ def _parser(epilog: str) -> argparse.ArgumentParser:
     kinds = parser.add_subparsers(dest="target", required=True)
     _add_llm(kinds.add_parser("llm", help="an OpenAI-compatible streaming target"))
     _add_proxy(kinds.add_parser("proxy", help="a TCP proxy whose network fails on command"))
+    _add_misbehave(kinds.add_parser("misbehave", help="a target that breaks the rules of HTTP/1.1"))
     _add_http(kinds.add_parser("http", help="an HTTP/1.1 target"))
     return parser
 
@@ -91,6 +94,13 @@ def _add_proxy(proxy: argparse.ArgumentParser) -> None:
     proxy.add_argument("--stdin-eof", action="store_true", help="end when stdin ends or the parent dies")
 
 
+def _add_misbehave(misbehave: argparse.ArgumentParser) -> None:
+    misbehave.description = f"Answers GET /KIND in the way of that kind, GET / as told. Kinds: {', '.join(KINDS)}."
+    misbehave.add_argument("kind", nargs="?", default="answer", metavar="KIND", help="for the path / (answer)")
+    misbehave.add_argument("--port", type=int, default=0, help="0 (default): any free one")
+    misbehave.add_argument("--stdin-eof", action="store_true", help="end when stdin ends or the parent dies")
+
+
 def _add_llm(llm: argparse.ArgumentParser) -> None:
     plain = LlmSettings()
     llm.add_argument("--host", default=plain.host)
@@ -106,6 +116,8 @@ def _add_llm(llm: argparse.ArgumentParser) -> None:
 def _settings(options: argparse.Namespace) -> Settings:
     if options.target == "proxy":
         return ProxySettings(options.upstream_port, options.port, options.control_port)
+    if options.target == "misbehave":
+        return MisbehavingSettings(options.kind, options.port)
     if options.target == "llm":
         return LlmSettings(**{name: getattr(options, name) for name in LlmSettings.__slots__})
     return _target_settings(options)
@@ -139,6 +151,8 @@ def _run(settings: Settings, *, stdin_eof: bool) -> None:
         gc.freeze()
         if isinstance(settings, ProxySettings):
             await serve_proxy(settings, _announce, stop)
+        elif isinstance(settings, MisbehavingSettings):
+            await serve_misbehaving(settings, _announce, stop)
         elif isinstance(settings, LlmSettings):
             await serve_llm(settings, lambda url: _announce(Addresses(url, url)), stop)
         else:

@@ -20,7 +20,7 @@ from httptools import HttpParserError, HttpResponseParser
 
 from schemas.outcomes import ErrorKind, LlmOutcome
 from services.runner.request import WireRequest
-from services.runner.response_head import read_head, status_in
+from services.runner.response_head import has_surplus, read_head, status_in
 
 HEAD_LIMIT_BYTES = 262_144
 REMEMBERED_BYTES = 4_096  # longer responses are not compared: a body's length costs the parser nothing
@@ -37,9 +37,9 @@ class Connection(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_complete", "_head_only", "_headers_done", "_last", "_last_status", "_on_ended", "_parser", "_surplus",
-        "_transport", "_unsent_bytes", "_write", "awaiting", "bytes_in", "error", "finished_ns", "first_byte_ns",
-        "head", "number", "remote", "reusable", "sent_ns", "status",
+        "_complete", "_head_only", "_headers_done", "_interims", "_last", "_last_status", "_on_ended", "_parser",
+        "_surplus", "_transport", "_unsent_bytes", "_write", "awaiting", "bytes_in", "error", "finished_ns",
+        "first_byte_ns", "head", "number", "remote", "reusable", "sent_ns", "status",
     )  # fmt: skip
 
     def __init__(self, on_ended: OnEnded, number: int, remote: str) -> None:
@@ -65,7 +65,7 @@ class Connection(asyncio.Protocol):
             self._head_only = True
             self._last = b""  # the same bytes mean something else here
         self.error = None
-        self.status = self.bytes_in = self.first_byte_ns = 0
+        self.status = self.bytes_in = self.first_byte_ns = self._interims = 0
         self.head = b""
         self.sent_ns = perf_counter_ns()
         write = self._write
@@ -154,7 +154,7 @@ class Connection(asyncio.Protocol):
 
     def _answered(self, at: int) -> None:
         if self._head_only:
-            self._surplus = not self.head.endswith(b"\r\n\r\n")
+            self._surplus = has_surplus(bytes(self.head), self._interims)
             self.reusable = read_head(bytes(self.head)).keeps_alive
         elif self.bytes_in == len(self.head) <= REMEMBERED_BYTES:
             self._last, self._last_status = self.head, self.status
@@ -191,7 +191,7 @@ class Connection(asyncio.Protocol):
         self.error = error
         self.finished_ns = at
         if not self._headers_done:
-            self.status = status_in(bytes(self.head))
+            self.status = status_in(bytes(self.head), self._interims)
         self._drop()
         self._on_ended(self)
 
@@ -202,6 +202,7 @@ class Connection(asyncio.Protocol):
     def _interim_passed(self) -> None:
         if self.status == 101:
             raise HttpParserError("nobody asked to switch protocols")
+        self._interims += 1
         self.status = 0
         self.first_byte_ns = 0
         self._headers_done = False

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from httptools import HttpParserError, HttpResponseParser
 
-_STATUS_LINE = re.compile(rb"(?:\A|\r\n\r\n)HTTP/\d\.\d ([2-9]\d\d)(?:\r| [^\n]*)\n")
+_STATUS_LINE = re.compile(rb"HTTP/(?:0\.9|1\.[01]|2\.0) (\d\d\d)(?: [^\r\n]*)?\r\n")
+_HEAD_END = b"\r\n\r\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +38,26 @@ class _Headers:
         self.values[name.decode("latin-1").lower()] = value.decode("latin-1").strip()
 
 
-def status_in(head: bytes) -> int:
-    """The status of an unfinished head, interim responses passed over; 0 before its status line is whole."""
-    match = _STATUS_LINE.search(head)
-    return int(match[1]) if match else 0
+def status_in(head: bytes, interims: int) -> int:
+    """The status of an unfinished head after so many whole interim ones; 0 before its status line is whole.
+
+    It depends on no byte behind the one that the parser refused, or it would depend on how packets were cut.
+    """
+    match = _STATUS_LINE.match(head, _end_of(head, interims))
+    status = int(match[1]) if match else 0
+    return status if status >= 200 else 0
+
+
+def has_surplus(head: bytes, interims: int) -> bool:
+    """Whether anything follows a whole head that came after so many interim ones."""
+    return len(head) > _end_of(head, interims + 1)
+
+
+def _end_of(head: bytes, heads: int) -> int:
+    at = 0
+    for _ in range(heads):
+        at = head.find(_HEAD_END, at) + len(_HEAD_END)
+    return at
 
 
 def read_head(head: bytes) -> ResponseHead:

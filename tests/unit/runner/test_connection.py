@@ -81,6 +81,12 @@ async def test_a_head_request_takes_no_body_for_an_answer(serve: Serve, client: 
     assert (ended.status, ended.error, ended.bytes_in) == (200, None, len(OK))
 
 
+async def test_a_head_request_answered_with_a_body_is_a_protocol_error(serve: Serve, client: Client) -> None:
+    server = await serve(answering(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"))
+    ended = await ask(client, dialer_to(server.port), request("HEAD"))
+    assert (ended.status, ended.error, ended.reusable) == (200, "protocol", False)
+
+
 @pytest.mark.parametrize(
     ("answer", "error", "status"),
     [
