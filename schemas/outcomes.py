@@ -91,6 +91,8 @@ class WindowMark(msgspec.Struct, tag="mark", tag_field="type", omit_defaults=Tru
     started: requests really started in this second.
     in_flight_ages: sparse sketch of the ages (us) of the requests in flight when the mark was made.
     Ratios are of one core of one second: cpu_share 1.0 = the worker used a whole core.
+    out_of_files, out_of_ports: requests of this second that failed because this machine gave no file descriptor, or
+    no local port, for their connection.
     """
 
     run: str
@@ -109,6 +111,8 @@ class WindowMark(msgspec.Struct, tag="mark", tag_field="type", omit_defaults=Tru
     gc_us: int = 0
     rss_bytes: int = 0
     queue_bytes: int = 0
+    out_of_files: int = 0
+    out_of_ports: int = 0
     final: bool = False
     stopped: StopReason | None = None
     stop_detail: str = ""

@@ -30,6 +30,7 @@ SUSTAINED_SHARE = 0.10
 MOSTLY_SHARE = 0.5
 DELIVERED_SHARE = 0.99
 OWN_ERRORS_SHARE = 0.001
+COLLECTING_US = 50_000
 
 CLIENT_BOUND = "client_bound"
 
@@ -48,6 +49,9 @@ class MarkTotals(msgspec.Struct):
     dispatch_delay_max_us: int = 0
     loop_lag_max_us: int = 0
     stream_lagging: int = 0
+    collecting: int = 0
+    out_of_files: int = 0
+    out_of_ports: int = 0
 
     def add(self, mark: WindowMark) -> None:
         """One more second."""
@@ -56,6 +60,9 @@ class MarkTotals(msgspec.Struct):
         self.started += mark.started
         self.lagging += mark.loop_lag_max_us > LAGGING_US
         self.stream_lagging += mark.loop_lag_max_us > STREAM_LAGGING_US
+        self.collecting += mark.gc_us > COLLECTING_US
+        self.out_of_files += mark.out_of_files
+        self.out_of_ports += mark.out_of_ports
         self.busy += mark.cpu_share > BUSY_SHARE
         self.loop_lag_max_us = max(self.loop_lag_max_us, mark.loop_lag_max_us)
         self.dispatch_delay_max_us = max(self.dispatch_delay_max_us, mark.dispatch_delay_p99_us)
@@ -76,13 +83,18 @@ def is_client_bound(marks: MarkTotals) -> bool:
 
 def judge_validity(load: Load, marks: MarkTotals, totals: Totals, events: EventCounts) -> Validity:
     """Reasons and warnings of a run that came to its own end."""
-    reasons = _losses(events) + _own_errors(totals) + _late_reads(totals, marks)
+    reasons = _losses(events) + _own_errors(totals, marks) + _late_reads(totals, marks)
     if load.open_loop:
         reasons += _undelivered(load.concurrency or DEFAULT_CONNECTION_LIMIT, load.workers, marks)
     warnings = [_client_bound(marks)] if is_client_bound(marks) else []
     if load.open_loop and marks.lasts(marks.slow) and not marks.lasts(marks.late):
         warnings.append(
             f"dispatch_delay: p99 of the start delay above {SLOW_US // 1000} ms in {marks.slow} of {marks.seconds} s"
+        )
+    if marks.lasts(marks.collecting):
+        warnings.append(
+            f"gc: Python's collector held the client up for more than {COLLECTING_US // 1000} ms in "
+            f"{marks.collecting} of {marks.seconds} s"
         )
     return Validity(valid=not reasons, reasons=tuple(reasons), warnings=tuple(warnings))
 
@@ -96,11 +108,28 @@ def _losses(events: EventCounts) -> list[str]:
     return reasons
 
 
-def _own_errors(totals: Totals) -> list[str]:
+def _own_errors(totals: Totals, marks: MarkTotals) -> list[str]:
     own = totals.by_error.get("client", 0)
     if not own or own < totals.requests * OWN_ERRORS_SHARE:
         return []
-    return [f"client_limits: {own} requests failed for want of ports, file descriptors or memory on this machine"]
+    reasons = []
+    if marks.out_of_files:
+        reasons.append(
+            f"file_descriptors: {marks.out_of_files} requests found no file descriptor for their connection: "
+            "raise the limit (ulimit -Hn), use fewer connections, or share the load among more workers"
+        )
+    if marks.out_of_ports:
+        reasons.append(
+            f"ephemeral_ports: {marks.out_of_ports} requests found no local port for their connection: let connections "
+            "live longer than one request, lower the rate, widen net.ipv4.ip_local_port_range, or use more target "
+            "addresses"
+        )
+    if other := max(0, own - marks.out_of_files - marks.out_of_ports):
+        reasons.append(
+            f"client_limits: {other} requests failed on this machine's own side, for want of ports, file descriptors "
+            "or memory, or of a value to fill in"
+        )
+    return reasons
 
 
 def _late_reads(totals: Totals, marks: MarkTotals) -> list[str]:

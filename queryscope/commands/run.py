@@ -22,6 +22,7 @@ from queryscope.scenarios import is_file_argument, read_scenario
 from queryscope.sessions import RunOrder, Session, embedded_session, follow
 from schemas.results import RunResult
 from schemas.scenario import Scenario
+from services.runner.file_limit import allowed_files, shortage
 
 LOAD_OPTIONS = ("requests", "concurrency", "rate", "duration", "workers")
 Watcher = Callable[[RunEvent], None]
@@ -185,6 +186,8 @@ def run_to_end(
     from queryscope.servers import choose_server
 
     server = choose_server(settings, order.scenario, allow_targets=order.allow_targets)
+    if server is None and (warning := shortage(order.scenario.load, allowed_files())) is not None:
+        click.echo(f"warning: {warning}", err=True)
 
     async def main() -> RunResult:
         if server is not None:

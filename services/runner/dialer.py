@@ -6,9 +6,10 @@ name that changes its mind later cannot lead around the policy.
 
 import asyncio
 import errno
+import os
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from time import perf_counter_ns
@@ -17,20 +18,28 @@ from schemas.outcomes import ErrorKind
 from services.runner.addresses import AddressRing
 from services.runner.connection import Connection, OnEnded
 from services.runner.errors import TargetUnresolved
+from services.runner.file_limit import OwnLimit, files_for_connections
 from services.runner.request import Endpoint
 
 Resolve = Callable[[], Awaitable[Sequence[str]]]
 """The allowed addresses of the target; raises TargetUnresolved, or TargetNotAllowed where the policy forbids one."""
 
-_OWN_LIMITS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL})
+_OWN_LIMITS: Mapping[int | None, OwnLimit] = {
+    errno.EMFILE: "files",
+    errno.ENFILE: "files",
+    errno.EADDRNOTAVAIL: "ports",
+    errno.ENOBUFS: "memory",
+    errno.ENOMEM: "memory",
+}
 
 
 class DialFailed(Exception):
-    """No connection; `kind` says in which phase it failed, `dns_us` how long the name took."""
+    """No connection; `kind` says in which phase it failed, `limit` what this machine had no more of."""
 
-    def __init__(self, kind: ErrorKind) -> None:
+    def __init__(self, kind: ErrorKind, limit: OwnLimit | None = None) -> None:
         super().__init__(kind)
         self.kind = kind
+        self.limit = limit
 
 
 @dataclass(slots=True)
@@ -63,6 +72,7 @@ class Dialer:
         self._tls = tls
         self._ring: asyncio.Future[AddressRing] | None = None
         self._numbers = count(1)
+        self._files = files_for_connections()
 
     async def dial(self, on_ended: OnEnded, timeout_s: float, phases: Phases) -> Connection:
         """A connection that is ready to send. Raises DialFailed; TargetNotAllowed goes through."""
@@ -94,7 +104,7 @@ class Dialer:
                 sock = await self._connect(address, phases)
             except OSError as error:
                 ring.note(address, False)
-                failure = failure or DialFailed(_connect_kind(error))
+                failure = failure or _connect_failure(error)
                 continue
             ring.note(address, True)
             return await self._protocol_over(sock, on_ended, phases)
@@ -105,6 +115,8 @@ class Dialer:
         began = perf_counter_ns()
         sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         try:
+            if sock.fileno() >= self._files:
+                raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             await asyncio.get_running_loop().sock_connect(sock, (address, self._endpoint.port))
         except BaseException:
@@ -145,11 +157,9 @@ def tls_context(insecure: bool) -> ssl.SSLContext:
     return context
 
 
-def _connect_kind(error: OSError) -> ErrorKind:
-    if error.errno in _OWN_LIMITS:
-        return "client"
+def _connect_failure(error: OSError) -> DialFailed:
+    if (limit := _OWN_LIMITS.get(error.errno)) is not None:
+        return DialFailed("client", limit)
     if isinstance(error, TimeoutError) or error.errno == errno.ETIMEDOUT:
-        return "connect_timeout"
-    if isinstance(error, ConnectionResetError):
-        return "reset"
-    return "connect_refused"
+        return DialFailed("connect_timeout")
+    return DialFailed("reset" if isinstance(error, ConnectionResetError) else "connect_refused")

@@ -208,6 +208,7 @@ class Engine:
             connection = await self._dialer.dial(slot.on_ended, self._connect_s, slot.phases)
         except DialFailed as failure:
             kind = failure.kind
+            self._marks.note_limit(failure.limit)
         except TargetNotAllowed as error:
             self.stop("failed", str(error))
         else:

@@ -3,12 +3,14 @@
 A mark is made for every second, empty ones too; after a stall the first mark carries what was noted meanwhile.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
 
 from backbone.maths.sketch import Sketch
 from schemas.outcomes import WindowMark
+from services.runner.file_limit import OwnLimit
 from services.runner.vitals import Vitals
 
 
@@ -22,6 +24,11 @@ class MarkBuilder:
         self._loop_lag_max_us = 0
         self.note_delay = self._delays_us.append
         self.started = 0
+        self._limits: Counter[OwnLimit | None] = Counter()
+
+    def note_limit(self, limit: OwnLimit | None) -> None:
+        """A request failed for want of something that this machine has only so much of."""
+        self._limits[limit] += 1
 
     def note_lag(self, lag_us: int) -> None:
         """How late the loop came to a tick."""
@@ -51,8 +58,11 @@ class MarkBuilder:
             gc_us=vitals.gc_us,
             rss_bytes=vitals.rss_bytes,
             queue_bytes=queue_bytes,
+            out_of_files=self._limits["files"],
+            out_of_ports=self._limits["ports"],
         )
         self._delays_us.clear()
+        self._limits.clear()
         self._loop_lag_max_us = self.started = 0
         return mark
 

@@ -38,6 +38,7 @@ from schemas.outcomes import RequestOutcome, WindowMark
 from schemas.scenario import Scenario
 from schemas.topics import BREACHES, RUNS
 from services.runner.errors import RunnerError, RunNotTaken
+from services.runner.file_limit import allowed_files, shortage
 from services.runner.helping import Helping
 from services.runner.here import Here, this_runner
 from services.runner.one_run import OneRun, Patience
@@ -89,6 +90,8 @@ class RunnerService:
         be asked for workers. Raises RunLockHeld or RunNotTaken where another runner has the run, TargetNotAllowed
         after the log has been told, LogError where it cannot be told anything.
         """
+        if (warning := shortage(request.scenario.load, allowed_files())) is not None:
+            self._logger.warning(warning, run_id=request.run_id)
         locks_dir = self._platform.settings.locks_dir
         lock = await asyncio.to_thread(RunLock.acquire, locks_dir, request.run_id)
         try:

@@ -5,11 +5,9 @@ acknowledged stays, and the run is found lost.
 """
 
 import asyncio
-import contextlib
 import ctypes
 import gc
 import os
-import resource
 import signal
 import sys
 import threading
@@ -29,6 +27,7 @@ from services.runner.connection import Connection
 from services.runner.dialer import Dialer, tls_context
 from services.runner.engine import Ending, Engine, EnginePlan, Tally
 from services.runner.errors import RunnerError
+from services.runner.file_limit import raise_file_limit
 from services.runner.journey import script_of
 from services.runner.journey_engine import JourneyEngine
 from services.runner.pipe import (
@@ -54,7 +53,6 @@ from services.runner.templates import literal_templates
 
 SWITCH_INTERVAL_S = 0.0005
 GC_THRESHOLDS = (20_000, 10, 10)
-_MANY_FILES = 65_536
 _PR_SET_PDEATHSIG = 1
 _PARENT_GONE = 3
 _OURS = ("services.", "__main__")
@@ -64,7 +62,7 @@ def main() -> int:
     """Exit status 0 once `finished` or `broken` has been reported."""
     _die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group: the parent decides what to do
-    _raise_file_limit()
+    raise_file_limit()
     sys.setswitchinterval(SWITCH_INTERVAL_S)  # the log's threads must not hold the loop up for the default 5 ms
     line = sys.stdin.buffer.readline()
     if not line:
@@ -76,14 +74,6 @@ def main() -> int:
 def _die_with_parent() -> None:
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
-def _raise_file_limit() -> None:
-    """Every connection is a file: the soft limit of 1,024 is there for select(), which nothing here uses."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = _MANY_FILES if hard == resource.RLIM_INFINITY else min(hard, _MANY_FILES)
-    with contextlib.suppress(ValueError, OSError):  # some systems set a lower limit of their own
-        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
 
 
 def _report(report: Report) -> None:

@@ -97,3 +97,21 @@ def test_chunks_that_were_read_late_void_a_run_that_measured_gaps_in_any_loop() 
         assert ids(judge(load, marks, streams=True).reasons) == ["stream_lag"]
         assert judge(load, marks).valid
     assert judge(CLOSED, marks[1:], streams=True).valid
+
+
+def test_files_that_ran_out_void_a_run_for_a_reason_of_their_own() -> None:
+    judged = judge(CLOSED, [mark(out_of_files=3), mark(out_of_files=2)] + [mark()] * 8, own_errors=5)
+    assert ids(judged.reasons) == ["file_descriptors"]
+    assert "5 requests" in judged.reasons[0]
+    assert "ulimit" in judged.reasons[0]
+
+
+def test_ports_that_ran_out_void_a_run_beside_what_else_failed_here() -> None:
+    judged = judge(OPEN, [mark(out_of_ports=4)] + [mark()] * 9, own_errors=5)
+    assert ids(judged.reasons) == ["ephemeral_ports", "client_limits"]
+
+
+def test_a_collector_that_keeps_the_client_qualifies_a_run() -> None:
+    judged = judge(CLOSED, [mark(gc_us=60_000)] * 3 + [mark()] * 7)
+    assert judged.valid
+    assert ids(judged.warnings) == ["gc"]
