@@ -101,6 +101,10 @@ class ApiClient:
         """Asks a run to stop; ApiError 409 where it has ended."""
         await self._call("POST", _path(run_id, "cancel"), body={})
 
+    async def change_rate(self, run_id: str, rate: str) -> None:
+        """Asks an open loop for another rate ("500/s"); ApiError 409 where the run has ended, 400 where it has none."""
+        await self._call("POST", _path(run_id, "rate"), body={"rate": rate})
+
     async def search(
         self, q: str, limit: int = 10, *, filters: Mapping[str, str] | None = None
     ) -> list[dict[str, Any]]:  # Any: JSON

@@ -10,6 +10,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("queryscope.commands.demo:demo", "Show a fault being found, from load to cause."),
     "run": ("queryscope.commands.run:run", "Load a target and judge it."),
     "cancel": ("queryscope.commands.runs:cancel", "Stop a run that is on."),
+    "rate": ("queryscope.commands.rate:rate", "Change the rate of an open loop that is on."),
     "runs": ("queryscope.commands.runs:runs", "List runs, newest first."),
     "show": ("queryscope.commands.runs:show", "Show one run."),
     "outcomes": ("queryscope.commands.outcomes:outcomes", "Print a run's records from the log, one JSON line each."),

@@ -19,6 +19,8 @@ from schemas.codec import decode_line, encode_line, encode_lines
 from schemas.diagnosis import DIAGNOSIS_RECORDS, DiagnosisReady
 from schemas.lifecycle import (
     RUN_RECORDS,
+    RateChanged,
+    RateChangeRequested,
     RunAccepted,
     RunCancelRequested,
     RunFailed,
@@ -34,7 +36,17 @@ from schemas.topics import DIAGNOSES, OUTCOMES, RUNS, SUMMARIES, partition_of
 from services.diagnoser.store import put_diagnosis
 
 BATCH_RECORDS = 2_000
-IMPORTED = RunRequested | RunCancelRequested | RunAccepted | WorkerReady | RunStarted | RunFinished | RunFailed
+IMPORTED = (
+    RunRequested
+    | RunCancelRequested
+    | RateChangeRequested
+    | RateChanged
+    | RunAccepted
+    | WorkerReady
+    | RunStarted
+    | RunFinished
+    | RunFailed
+)
 PLACEMENT = "imported"
 
 

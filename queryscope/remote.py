@@ -39,6 +39,10 @@ class ServerSession:
         with _clear_errors():
             await self._client.cancel(run_id)
 
+    async def change_rate(self, run_id: str, rate: str) -> None:
+        with _clear_errors():
+            await self._client.change_rate(run_id, rate)
+
 
 @contextlib.contextmanager
 def _clear_errors() -> Iterator[None]:

@@ -36,6 +36,21 @@ class RunCancelRequested(Record):
     reason: str = "cancelled"
 
 
+class RateChangeRequested(Record):
+    """Somebody wants a run of an open loop to go on at another rate."""
+
+    type: Literal["RateChangeRequested"] = "RateChangeRequested"
+    rate_per_s: float
+
+
+class RateChanged(Record):
+    """The rate of the whole run from `at_us` on, microseconds after t0, the beginning of a second for all workers."""
+
+    type: Literal["RateChanged"] = "RateChanged"
+    at_us: int
+    rate_per_s: float
+
+
 class WorkerPlacement(Frozen):
     """Which partition of `outcomes` a worker writes, and whose worker it is ("": the runner that accepted the run)."""
 
@@ -184,6 +199,8 @@ class RunArchived(Record):
 RunRecord = Annotated[
     RunRequested
     | RunCancelRequested
+    | RateChangeRequested
+    | RateChanged
     | WorkersWanted
     | WorkersOffered
     | RunAccepted

@@ -9,6 +9,9 @@ from schemas.base import Strict
 from schemas.units import parse_duration_s, parse_rate_per_s
 
 LoadKind = Literal["iterations", "constant_concurrency", "constant_rate", "poisson", "stages", "spike"]
+RATES_CHANGE: frozenset[LoadKind] = frozenset({"constant_rate", "poisson", "stages", "spike"})
+"""Kinds whose rate somebody may change while the run is on."""
+
 Seconds = Annotated[float, BeforeValidator(parse_duration_s), Field(gt=0)]
 PerSecond = Annotated[float, BeforeValidator(parse_rate_per_s), Field(gt=0, le=1_000_000)]
 PerSecondOrNone = Annotated[float, BeforeValidator(parse_rate_per_s), Field(ge=0, le=1_000_000)]
@@ -82,6 +85,11 @@ class Load(Strict):
     @property
     def open_loop(self) -> bool:
         return any(value is not None for _, value in self._arrivals())
+
+    @property
+    def rate_may_change(self) -> bool:
+        """Whether somebody may set another rate while it is on."""
+        return self.kind in RATES_CHANGE
 
     @property
     def mean_rate_per_s(self) -> float | None:

@@ -89,6 +89,7 @@ class WindowMark(msgspec.Struct, tag="mark", tag_field="type", omit_defaults=Tru
     last_seq: the last seq before this mark (the mark's own seq is last_seq + 1).
     intended: requests the load profile wanted to start in this second (closed loop: those started).
     started: requests really started in this second.
+    rate_per_s: the rate that the whole run was told to have from this second on; None where nobody changed it.
     in_flight_ages: sparse sketch of the ages (us) of the requests in flight when the mark was made.
     Ratios are of one core of one second: cpu_share 1.0 = the worker used a whole core.
     out_of_files, out_of_ports: requests of this second that failed because this machine gave no file descriptor, or
@@ -117,6 +118,7 @@ class WindowMark(msgspec.Struct, tag="mark", tag_field="type", omit_defaults=Tru
     stopped: StopReason | None = None
     stop_detail: str = ""
     unacknowledged: int = 0
+    rate_per_s: float | None = None
 
 
 class WorkerFence(msgspec.Struct, tag="fence", tag_field="type", omit_defaults=True):

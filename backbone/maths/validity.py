@@ -13,6 +13,8 @@ Streams: a client that reads late reads several chunks together, which makes mos
 cannot stand on that: a loop that came later than STREAM_LAGGING_US voids a run that measured gaps.
 """
 
+from collections.abc import Mapping
+
 import msgspec
 
 from backbone.maths.totals import Totals
@@ -31,6 +33,8 @@ MOSTLY_SHARE = 0.5
 DELIVERED_SHARE = 0.99
 OWN_ERRORS_SHARE = 0.001
 COLLECTING_US = 50_000
+
+CHANGES_TOLD = 3
 
 CLIENT_BOUND = "client_bound"
 
@@ -52,6 +56,7 @@ class MarkTotals(msgspec.Struct):
     collecting: int = 0
     out_of_files: int = 0
     out_of_ports: int = 0
+    rates_per_s: dict[int, float] = msgspec.field(default_factory=dict)
 
     def add(self, mark: WindowMark) -> None:
         """One more second."""
@@ -63,6 +68,8 @@ class MarkTotals(msgspec.Struct):
         self.collecting += mark.gc_us > COLLECTING_US
         self.out_of_files += mark.out_of_files
         self.out_of_ports += mark.out_of_ports
+        if mark.rate_per_s is not None:
+            self.rates_per_s[mark.window] = mark.rate_per_s
         self.busy += mark.cpu_share > BUSY_SHARE
         self.loop_lag_max_us = max(self.loop_lag_max_us, mark.loop_lag_max_us)
         self.dispatch_delay_max_us = max(self.dispatch_delay_max_us, mark.dispatch_delay_p99_us)
@@ -96,7 +103,15 @@ def judge_validity(load: Load, marks: MarkTotals, totals: Totals, events: EventC
             f"gc: Python's collector held the client up for more than {COLLECTING_US // 1000} ms in "
             f"{marks.collecting} of {marks.seconds} s"
         )
+    if marks.rates_per_s:
+        warnings.append(_changed_rates(marks.rates_per_s))
     return Validity(valid=not reasons, reasons=tuple(reasons), warnings=tuple(warnings))
+
+
+def _changed_rates(rates_per_s: Mapping[int, float]) -> str:
+    changes = [f"{rate:g}/s from second {window} on" for window, rate in rates_per_s.items()]
+    left_out = f"{len(changes) - CHANGES_TOLD} changes before, " if len(changes) > CHANGES_TOLD else ""
+    return f"rate_changed: the load is not the scenario's: {left_out}{', '.join(changes[-CHANGES_TOLD:])}"
 
 
 def _losses(events: EventCounts) -> list[str]:

@@ -59,6 +59,8 @@ def record_types() -> Mapping[str, RecordType]:
     models: list[tuple[Topic, type[BaseModel]]] = [
         (RUNS, lifecycle.RunRequested),
         (RUNS, lifecycle.RunCancelRequested),
+        (RUNS, lifecycle.RateChangeRequested),
+        (RUNS, lifecycle.RateChanged),
         (RUNS, lifecycle.WorkersWanted),
         (RUNS, lifecycle.WorkersOffered),
         (RUNS, lifecycle.RunAccepted),

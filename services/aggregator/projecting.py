@@ -21,6 +21,8 @@ from schemas.diagnosis import DIAGNOSIS_RECORDS, DiagnosisReady
 from schemas.lifecycle import (
     RUN_RECORDS,
     ClockProbe,
+    RateChanged,
+    RateChangeRequested,
     RunAccepted,
     RunArchived,
     RunCancelRequested,
@@ -79,6 +81,8 @@ class RunsProjector:
                 return partial(_archived, record)
             case RunCancelRequested() | RunFinished():
                 return None
+            case RateChangeRequested() | RateChanged():
+                return None  # the marks say when it changed
             case WorkersWanted() | WorkersOffered() | ClockProbe() | WorkerReady() | WorkerFinished() | WorkerLost():
                 return None  # words among runners
         assert_never(record)

@@ -6,15 +6,16 @@ from typing import Annotated, Literal
 import sqlalchemy as sa
 import uuid_utils
 from fastapi import APIRouter, Query, Response
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from backbone import views
 from backbone.database.tables import sla_results
 from backbone.guard import check_target
-from schemas.base import RunId
+from schemas.base import RunId, Strict
 from schemas.codec import encode_line
 from schemas.diagnosis import DiagnosisReady
-from schemas.lifecycle import RunCancelRequested, RunRequested
+from schemas.lifecycle import RateChangeRequested, RunCancelRequested, RunRequested
+from schemas.load import RATES_CHANGE, PerSecond
 from schemas.results import TOTAL, Resolution, RunResult, SlaResult, Status, TimelineRow
 from schemas.scenario import Scenario
 from schemas.topics import RUNS, partition_of
@@ -69,6 +70,22 @@ class CancelTicket(BaseModel):
     status: Status
 
 
+class RateWish(Strict):
+    """The new rate of the whole run: requests per second, "500/s" or "30000/m"."""
+
+    rate_per_s: Annotated[PerSecond, Field(alias="rate")]
+
+    model_config = Strict.model_config | {"populate_by_name": True}
+
+
+class RateTicket(BaseModel):
+    """A run that has been asked for another rate, as it stood then."""
+
+    run_id: RunId
+    status: Status
+    rate_per_s: float
+
+
 def runs_router() -> APIRouter:
     """The routes under /v1/runs."""
     router = APIRouter(prefix="/v1/runs", tags=["runs"])
@@ -79,6 +96,7 @@ def runs_router() -> APIRouter:
     router.add_api_route("/{run_id}/sla", get_sla, methods=["GET"])
     router.add_api_route("/{run_id}/diagnosis", get_diagnosis, methods=["GET"])
     router.add_api_route("/{run_id}/cancel", cancel_run, methods=["POST"], status_code=202)
+    router.add_api_route("/{run_id}/rate", change_rate, methods=["POST"], status_code=202)
     return router
 
 
@@ -186,6 +204,22 @@ async def cancel_run(run_id: str, context: Context) -> CancelTicket:
     return CancelTicket(run_id=run_id, status=run.status)
 
 
+async def change_rate(run_id: str, wish: RateWish, context: Context) -> RateTicket:
+    """Asks an open loop that is on for another rate, of the whole run, from the beginning of one of the next seconds.
+
+    It stays until the load's end, stages included. The result says that the rate was changed.
+    """
+    async with context.platform.database.read() as conn:
+        run = await context.find_run(conn, run_id)
+    if run.status in views.TERMINAL:
+        raise RunEnded(f"run {run_id} is not on: it is {run.status}")
+    if run.load.kind not in RATES_CHANGE:
+        raise MalformedRequest(f"run {run_id} has no rate to change: its load is {run.load.kind}")
+    record = RateChangeRequested(id=_new_id(), run_id=run_id, at=_now_us(), rate_per_s=wish.rate_per_s)
+    await _append(context, record)
+    return RateTicket(run_id=run_id, status=run.status, rate_per_s=wish.rate_per_s)
+
+
 def links_of(run_id: str) -> Links:
     """The addresses of a run, relative to the server."""
     here = f"/v1/runs/{run_id}"
@@ -211,7 +245,7 @@ def read_cursor(cursor: str) -> tuple[int, str]:
     return int(at), run_id
 
 
-async def _append(context: ApiContext, record: RunRequested | RunCancelRequested) -> None:
+async def _append(context: ApiContext, record: RunRequested | RunCancelRequested | RateChangeRequested) -> None:
     log = context.platform.log
     await log.append(RUNS, partition_of(record.run_id, log.partitions), encode_line(record), 1)
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from backbone.http_server import bind_anywhere, bind_loopback, serve_app, url_of
 from backbone.platform import Platform
 from backbone.wiring import Installed, Wiring
-from schemas.lifecycle import RunCancelRequested, RunRequested
+from schemas.lifecycle import RateChangeRequested, RunCancelRequested, RunRequested
 from schemas.topics import OUTCOMES
 from services.api.app import create_app
 
@@ -21,7 +21,7 @@ class ApiService:
     """The API and the page on one address. installed: what runs in this process and elsewhere, asked when told."""
 
     name = "api"
-    wiring = Wiring(name, reads=(OUTCOMES,), writes=(RunRequested, RunCancelRequested))
+    wiring = Wiring(name, reads=(OUTCOMES,), writes=(RunRequested, RunCancelRequested, RateChangeRequested))
 
     def __init__(
         self, platform: Platform, *, host: str, port: int, installed: Callable[[], Installed] | None = None

@@ -11,7 +11,7 @@ from backbone.platform import Platform
 from schemas.lifecycle import RunAccepted, WorkerPlacement
 from schemas.scenario import Scenario
 from services.runner.errors import WorkerDied
-from services.runner.pipe import Assignment, Finished, Policy, Progress, Ready, Start, Stop
+from services.runner.pipe import Assignment, ChangeRate, Command, Finished, Policy, Progress, Ready, Start, Stop
 from services.runner.worker_process import WorkerProcess
 
 SETTLE_WITHIN_S = 10.0
@@ -45,6 +45,10 @@ class Crew:
             if self._started:
                 self._tell(wish)
 
+    def change_rate(self, change: ChangeRate) -> None:
+        """The rate of an open loop that is on."""
+        self._tell(change)
+
     async def finished(self) -> dict[int, Finished]:
         """How each worker ended, once all have. Raises WorkerDied when one died, after the others have ended."""
         tasks = [asyncio.create_task(self._ending(worker)) for worker in self._workers.values()]
@@ -77,7 +81,7 @@ class Crew:
         await worker.ended()
         return report
 
-    def _tell(self, command: Start | Stop) -> None:
+    def _tell(self, command: Command) -> None:
         for worker in self._workers.values():
             worker.send(command)
 

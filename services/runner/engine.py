@@ -114,6 +114,7 @@ class Engine:
         self._marks = MarkBuilder(plan.run_id, plan.worker)
         self._loop_lag_us = 0
         self._ticks = 0
+        self._rates: dict[int, float] = {}
         self._ending: Ending | None = None
         self._over = self._loop.create_future()
         self._ended_at_us = 0
@@ -158,6 +159,12 @@ class Engine:
             self._load.stop()
             self._cancel_in_flight()
             self._end_if_over()
+
+    def change_rate(self, at_us: int, rate_per_s: float) -> None:
+        """From `at_us` after t0 on, the beginning of a second, the whole run has this rate."""
+        self._rates[at_us // SECOND_US] = rate_per_s
+        self._load.change_rate(at_us, rate_per_s)
+        self._end_if_over()
 
     def final_mark(self, ending: Ending, unacknowledged: int) -> WindowMark:
         """Marks the windows still open and returns the last one's mark, after `run`."""
@@ -382,6 +389,7 @@ class Engine:
             vitals=self._meter.read(),
             queue_bytes=self._recorder.queue_bytes,
         )
+        mark.rate_per_s = self._rates.pop(window, None)
         self.tally.window = window
         self._on_window(self.tally)
         return mark

@@ -20,6 +20,8 @@ from schemas.codec import decode_line
 from schemas.lifecycle import (
     RUN_RECORDS,
     ClockProbe,
+    RateChanged,
+    RateChangeRequested,
     Record,
     RunAccepted,
     RunCancelRequested,
@@ -62,6 +64,8 @@ class RunWords:
     ready: set[int] = field(default_factory=set)
     endings: dict[int, WorkerFinished] = field(default_factory=dict)
     questions: list[tuple[ClockProbe, UnixMicros]] = field(default_factory=list)
+    rate_wishes: list[float] = field(default_factory=list)
+    rates: list[RateChanged] = field(default_factory=list)
     answers: dict[tuple[str, int], tuple[ClockProbe, UnixMicros]] = field(default_factory=dict)
 
     @property
@@ -82,6 +86,10 @@ class RunWords:
                 self.stop = self.stop or Stop("aborted", f"{record.expression} was broken")
             case RunCancelRequested():
                 self.stop = self.stop or Stop("cancelled", record.reason)
+            case RateChangeRequested():
+                self.rate_wishes.append(record.rate_per_s)
+            case RateChanged():
+                self.rates.append(record)
             case RunFailed() | WorkerLost() | RunLost():
                 self.over = self.over or record.reason
             case RunJudged():

@@ -24,7 +24,7 @@ from services.runner.crew import Crew, assignments, crew_of
 from services.runner.errors import RunnerError, WorkerFailed
 from services.runner.following import POLL_S, RunFollower, RunWords
 from services.runner.here import Here
-from services.runner.pipe import Finished, Policy, Stop
+from services.runner.pipe import ChangeRate, Finished, Policy, Stop
 from services.runner.placing import policy_for
 from services.runner.request import endpoint_of
 from services.runner.resolving import allowed_addresses
@@ -49,6 +49,7 @@ class Helping:
         self._voice = RunVoice(platform.log, wanted.run_id, here.clock)
         self._follower = RunFollower(platform.log, wanted.run_id, here.clock)
         self._crew: Crew | None = None
+        self._rates_told = 0
         self._is_placed = False
         self._cancelled: str | None = None
 
@@ -95,6 +96,9 @@ class Helping:
             self._crew.stop(Stop("failed", words.over))
         elif words.stop is not None:
             self._crew.stop(words.stop)
+        for changed in words.rates[self._rates_told :]:
+            self._rates_told += 1
+            self._crew.change_rate(ChangeRate(changed.at_us, changed.rate_per_s))
 
     async def _help(
         self, request: RunRequested, accepted: RunAccepted, placed: list[WorkerPlacement]

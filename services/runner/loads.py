@@ -14,6 +14,7 @@ from services.runner.alarm import make_alarm
 from services.runner.pacing import SECOND_US, ConstantRate, Schedule
 from services.runner.poisson import PoissonArrivals
 from services.runner.ramps import Ramps
+from services.runner.rate_changes import Arrivals
 from services.runner.sharding import Share
 from services.runner.slot import Slot
 
@@ -48,6 +49,9 @@ class Load(Protocol):
     def intended_in(self, window: int) -> int | None:
         """Requests intended in a second; None where those started are those intended."""
 
+    def change_rate(self, at_us: int, rate_per_s: float) -> None:
+        """From this instant on, of the whole run; users of a closed loop have no rate."""
+
 
 def make_load(settings: LoadSettings, target: LoadTarget, share: Share, seed: str) -> Load:
     """One worker's share of a scenario's load. seed: the same for all workers of a run."""
@@ -55,7 +59,8 @@ def make_load(settings: LoadSettings, target: LoadTarget, share: Share, seed: st
     if schedule is None:
         requests = None if settings.requests is None else share.part(settings.requests)
         return ClosedLoop(target, share.part(settings.concurrency or 1), requests)
-    return OpenLoop(target, share.deal(schedule), share.part(settings.concurrency or DEFAULT_CONNECTION_LIMIT))
+    limit = share.part(settings.concurrency or DEFAULT_CONNECTION_LIMIT)
+    return OpenLoop(target, Arrivals(schedule, settings, share, seed), limit)
 
 
 def schedule_of(settings: LoadSettings, seed: str) -> Schedule | None:
@@ -98,6 +103,9 @@ class ClosedLoop:
     def intended_in(self, window: int) -> int | None:
         return None
 
+    def change_rate(self, at_us: int, rate_per_s: float) -> None:
+        return
+
     def _next(self, slot: Slot) -> None:
         self.freed(slot, 0)
 
@@ -109,9 +117,10 @@ class OpenLoop:
     schedule is a formula, that queue is the range next .. due and takes no memory.
     """
 
-    def __init__(self, target: LoadTarget, schedule: Schedule, limit: int) -> None:
+    def __init__(self, target: LoadTarget, arrivals: Arrivals, limit: int) -> None:
         self._target = target
-        self._schedule = schedule
+        self._arrivals = arrivals
+        self._schedule = arrivals.mine
         self._slots_left = limit
         self._idle: deque[Slot] = deque()
         self._next = 0
@@ -121,7 +130,8 @@ class OpenLoop:
 
     @property
     def exhausted(self) -> bool:
-        return self._stopped_at_us is not None or self._next == self._schedule.total
+        total = self._schedule.total
+        return self._stopped_at_us is not None or (total is not None and self._next >= total)
 
     def start(self) -> None:
         self._start_due()
@@ -144,6 +154,11 @@ class OpenLoop:
             start, end = min(start, self._stopped_at_us), min(end, self._stopped_at_us)
         return self._schedule.due_before(end) - self._schedule.due_before(start)
 
+    def change_rate(self, at_us: int, rate_per_s: float) -> None:
+        self._arrivals.change_rate(at_us, rate_per_s)
+        self._schedule = self._arrivals.mine
+        self._start_due()
+
     def _now_us(self) -> int:
         return (perf_counter_ns() - self._target.t0_ns) // 1000
 
@@ -156,7 +171,7 @@ class OpenLoop:
             self._next += 1
             self._target.begin(slot, self._schedule.at_us(index))
         self._waiting = self._next < due
-        if not self._waiting and self._next != self._schedule.total:
+        if not self._waiting and not self.exhausted:
             self._alarm.set(self._target.t0_ns + self._schedule.at_us(self._next) * 1000)
 
     def _free_slot(self) -> Slot | None:

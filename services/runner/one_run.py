@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from backbone.errors import BackboneError
 from backbone.platform import Platform
 from schemas.lifecycle import (
+    RateChanged,
     Record,
     RunAccepted,
     RunCancelRequested,
@@ -29,7 +30,8 @@ from services.runner.crew import OTHERS_END_TOO, Crew, assignments, crew_of
 from services.runner.errors import RunnerError, RunNotTaken, TargetUnresolved, WorkerFailed
 from services.runner.following import POLL_S, RunFollower, RunWords
 from services.runner.here import Here
-from services.runner.pipe import Finished, Policy, Stop
+from services.runner.pacing import SECOND_US
+from services.runner.pipe import ChangeRate, Finished, Policy, Stop
 from services.runner.placing import allot, place, policy_for
 from services.runner.request import endpoint_of, wire_requests
 from services.runner.resolving import allowed_addresses
@@ -38,6 +40,10 @@ from services.runner.voice import RunVoice, one_line
 START_DELAY_US = 50_000
 START_DELAY_ELSEWHERE_US = 1_000_000
 """Others read RunStarted from the log before its t0."""
+
+RATE_CHANGE_US = 200_000
+RATE_CHANGE_ELSEWHERE_US = 1_500_000
+"""How long before its instant a change of the rate is told: others read it from the log."""
 
 OFFER_WITHIN_S = 0.6
 READY_WITHIN_S = 30.0
@@ -78,6 +84,7 @@ class OneRun:
         self._voice = RunVoice(platform.log, request.run_id, here.clock)
         self._follower = RunFollower(platform.log, request.run_id, here.clock)
         self._crew: Crew | None = None
+        self._t0_us = 0
         self._wish: Stop | None = None
         self._elsewhere: Mapping[int, str] = {}
 
@@ -121,11 +128,24 @@ class OneRun:
         for ending in words.endings.values():
             if ending.stopped in OTHERS_END_TOO:
                 self._stop(Stop(ending.stopped, ending.detail))
+        if self._crew is not None:
+            while words.rate_wishes:
+                await self._change_rate(self._crew, words.rate_wishes.pop(0))
         while words.questions:
             probe, heard_at = words.questions[0]
             answer = {"heard_at": heard_at, "told_at": self._here.clock()}
             await self._voice.append(probe.model_copy(update=answer | {"id": f"{probe.id}-answer"}))
             words.questions.pop(0)
+
+    async def _change_rate(self, crew: Crew, rate_per_s: float) -> None:
+        """At the beginning of a second that is far enough away for all workers to hear of it."""
+        load = self._scenario.load
+        margin_us = RATE_CHANGE_ELSEWHERE_US if self._elsewhere else RATE_CHANGE_US
+        at_us = -(-(self._here.clock() - self._t0_us + margin_us) // SECOND_US) * SECOND_US
+        ends_us = None if load.duration_s is None else load.duration_s * SECOND_US
+        if load.rate_may_change and (ends_us is None or at_us < ends_us):
+            await self._voice.say(RateChanged, at_us=at_us, rate_per_s=rate_per_s)
+            crew.change_rate(ChangeRate(at_us, rate_per_s))
 
     async def _check(self) -> Policy:
         """What can be told before a worker is started. A name without an address is the load's to find out."""
@@ -182,7 +202,7 @@ class OneRun:
             delay_us = START_DELAY_ELSEWHERE_US if self._elsewhere else START_DELAY_US
             started = self._voice.new(RunStarted, t0=self._here.clock() + delay_us)
             await self._voice.append(started)
-            self._crew = crew
+            self._crew, self._t0_us = crew, started.t0
             crew.start(started.t0)
             if self._wish is not None:
                 crew.stop(self._wish)

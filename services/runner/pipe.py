@@ -46,6 +46,13 @@ class Stop(msgspec.Struct, tag="stop", frozen=True):
     detail: str = ""
 
 
+class ChangeRate(msgspec.Struct, tag="change_rate", frozen=True):
+    """From `at_us` after t0 on an open loop has this rate, of the whole run."""
+
+    at_us: int
+    rate_per_s: float
+
+
 class Ready(msgspec.Struct, tag="ready", frozen=True):
     """The worker can start."""
 
@@ -77,7 +84,7 @@ class Broken(msgspec.Struct, tag="broken", frozen=True):
     reason: str
 
 
-Command = Start | Stop
+Command = Start | Stop | ChangeRate
 Report = Ready | Progress | Finished | Broken
 
 _ENCODER = msgspec.json.Encoder()

@@ -89,10 +89,12 @@ class Ramps:
 
     def due_before(self, instant_us: int) -> int:
         """How many requests are intended before `instant_us`: those whose index is below N there."""
-        if instant_us <= 0:
-            return 0
+        return 0 if instant_us <= 0 else ceil(self.counted(instant_us))
+
+    def counted(self, instant_us: int) -> Fraction:
+        """N at this instant after 0."""
         stretch = self._stretches[bisect_right(self._starts, instant_us) - 1]
-        return ceil(stretch.counted(min(instant_us - stretch.starts_us, stretch.lasts_us)))
+        return stretch.counted(min(instant_us - stretch.starts_us, stretch.lasts_us))
 
     def due_at(self, instant_us: int) -> int:
         """How many requests are intended at or before `instant_us`."""

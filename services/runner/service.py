@@ -23,6 +23,7 @@ from schemas.codec import decode_line
 from schemas.lifecycle import (
     RUN_RECORDS,
     ClockProbe,
+    RateChanged,
     RunAccepted,
     RunCancelRequested,
     RunFailed,
@@ -57,6 +58,7 @@ class RunnerService:
         reads=(RUNS, BREACHES),
         writes=(
             WorkersWanted, WorkersOffered, RunAccepted, ClockProbe, WorkerReady, RunStarted, WorkerFinished,
+            RateChanged,
             RunFinished, RunFailed, RunCancelRequested, RequestOutcome, WindowMark,
         ),
     )  # fmt: skip

@@ -87,6 +87,9 @@ class Walks:
     def intended_in(self, window: int) -> int | None:
         return self._load.intended_in(window)
 
+    def change_rate(self, at_us: int, rate_per_s: float) -> None:
+        self._load.change_rate(at_us, rate_per_s)
+
     def judge(self, slot: Slot, outcome: RequestOutcome) -> None:
         """Says in the outcome what the scenario makes of the answer, before it is recorded."""
         self._walks[slot].note(outcome)

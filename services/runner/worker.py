@@ -33,6 +33,7 @@ from services.runner.journey_engine import JourneyEngine
 from services.runner.pipe import (
     Assignment,
     Broken,
+    ChangeRate,
     Command,
     Finished,
     Progress,
@@ -108,6 +109,7 @@ class _Work:
         self._t0_us: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._engine: Engine | None = None
         self._stop: Stop | None = None
+        self._changes: list[ChangeRate] = []
 
     def obey(self, command: Command) -> None:
         match command:
@@ -116,6 +118,10 @@ class _Work:
                     self._t0_us.set_result(t0_us)
             case Stop():
                 self._halt(command)
+            case ChangeRate(at_us, rate_per_s):
+                self._changes.append(command)
+                if self._engine is not None:
+                    self._engine.change_rate(at_us, rate_per_s)
 
     async def run(self) -> Finished:
         assignment = self._assignment
@@ -130,6 +136,8 @@ class _Work:
         _report(Ready(os.getpid()))
         t0_ns = perf_counter_ns() + (await self._t0_us) * 1000 - time_ns()
         self._engine = engine = self._make_engine(plan, dialer, publisher, t0_ns)
+        for change in self._changes:
+            engine.change_rate(change.at_us, change.rate_per_s)
         asyncio.get_running_loop().set_exception_handler(self._on_loop_error)
         if self._stop is not None:
             engine.stop(self._stop.reason, self._stop.detail)

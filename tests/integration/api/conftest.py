@@ -21,8 +21,16 @@ class Projector:
     def __init__(self, platform: Platform) -> None:
         self._platform = platform
 
-    async def run(self, run_id: str, *, status: str = "running", requested_at_us: int = 1, **more: object) -> None:
-        scenario = Scenario(target="http://127.0.0.1:1/", name="test")
+    async def run(
+        self,
+        run_id: str,
+        *,
+        status: str = "running",
+        requested_at_us: int = 1,
+        load: Mapping[str, object] | None = None,
+        **more: object,
+    ) -> None:
+        scenario = Scenario.model_validate({"target": "http://127.0.0.1:1/", "name": "test", "load": load or {}})
         row = {
             "run_id": run_id,
             "name": scenario.name,

@@ -5,7 +5,7 @@ import httpx
 from backbone.platform import Platform
 from schemas.base import derived_id
 from schemas.codec import decode_line
-from schemas.lifecycle import RUN_RECORDS, RunCancelRequested, RunRequested
+from schemas.lifecycle import RUN_RECORDS, RateChangeRequested, RunCancelRequested, RunRequested
 from schemas.topics import RUNS, partition_of
 from tests.integration.api.conftest import Projector
 
@@ -119,6 +119,26 @@ async def test_a_cancel_is_on_the_log_and_too_late_after_the_end(
 
     assert answers == [202, 409, 404]
     assert isinstance((await records(platform, on))[0], RunCancelRequested)
+
+
+async def test_a_wish_for_another_rate_is_on_the_log_where_there_is_a_rate(
+    http: httpx.AsyncClient, projector: Projector, platform: Platform
+) -> None:
+    opened, closed, ended = derived_id("open"), derived_id("closed"), derived_id("over")
+    await projector.run(opened, status="running", load={"rate": 100})
+    await projector.run(closed, status="running", load={"concurrency": 2})
+    await projector.run(ended, status="finished", load={"rate": 100})
+
+    runs, body = (opened, closed, ended, "0" * 32), {"rate": "500/s"}
+    answers = [(await http.post(f"/v1/runs/{run}/rate", json=body)).status_code for run in runs]
+    wrong = [(await http.post(f"/v1/runs/{opened}/rate", json={"rate": rate})).status_code for rate in ("0/s", "fast")]
+
+    assert answers == [202, 400, 409, 404]
+    assert wrong == [422, 422]
+    (record,) = await records(platform, opened)
+    assert isinstance(record, RateChangeRequested)
+    assert record.rate_per_s == 500
+    assert await records(platform, closed) == []
 
 
 async def test_pages_of_runs_cover_each_once_newest_first(http: httpx.AsyncClient, projector: Projector) -> None:

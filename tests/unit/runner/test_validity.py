@@ -13,7 +13,7 @@ CLOSED = Load.model_validate({"concurrency": 10, "duration": 10})
 
 
 def mark(**figures: float | int) -> WindowMark:
-    return WindowMark(run="", worker=0, seq=0, window=0, last_seq=0, **{"intended": 100, "started": 100, **figures})  # type: ignore[arg-type]  # figures are what the struct takes
+    return WindowMark(run="", worker=0, seq=0, last_seq=0, **{"window": 0, "intended": 100, "started": 100, **figures})  # type: ignore[arg-type]  # figures are what the struct takes
 
 
 def judge(
@@ -115,3 +115,9 @@ def test_a_collector_that_keeps_the_client_qualifies_a_run() -> None:
     judged = judge(CLOSED, [mark(gc_us=60_000)] * 3 + [mark()] * 7)
     assert judged.valid
     assert ids(judged.warnings) == ["gc"]
+
+
+def test_a_rate_that_somebody_changed_is_told_once_for_all_workers() -> None:
+    changed = [mark(window=window, rate_per_s=rate) for window, rate in ((3, 500.0), (3, 500.0), (7, 20.5))]
+    (warning,) = judge(OPEN, [*([mark()] * 6), *changed]).warnings
+    assert warning == ("rate_changed: the load is not the scenario's: 500/s from second 3 on, 20.5/s from second 7 on")
