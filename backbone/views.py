@@ -120,7 +120,12 @@ async def _newest_diagnoses(conn: AsyncConnection, run_ids: Sequence[str]) -> di
 def load_info(load: Load) -> LoadInfo:
     """What load a scenario intends, as the result shows it."""
     return LoadInfo(
-        kind=load.kind, intended_rps=load.mean_rate_per_s, concurrency=load.concurrency, workers=load.workers
+        kind=load.kind,
+        intended_rps=load.mean_rate_per_s,
+        concurrency=load.concurrency,
+        workers=load.workers,
+        warmup_s=load.warmup_s,
+        cooldown_s=load.cooldown_s,
     )
 
 

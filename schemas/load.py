@@ -6,13 +6,14 @@ from typing import Annotated, Literal, NamedTuple
 from pydantic import BeforeValidator, Field, model_validator
 
 from schemas.base import Strict
-from schemas.units import parse_duration_s, parse_rate_per_s
+from schemas.units import parse_duration_s, parse_rate_per_s, parse_whole_s
 
 LoadKind = Literal["iterations", "constant_concurrency", "constant_rate", "poisson", "stages", "spike"]
 RATES_CHANGE: frozenset[LoadKind] = frozenset({"constant_rate", "poisson", "stages", "spike"})
 """Kinds whose rate somebody may change while the run is on."""
 
 Seconds = Annotated[float, BeforeValidator(parse_duration_s), Field(gt=0)]
+WholeSeconds = Annotated[int, BeforeValidator(parse_whole_s), Field(ge=1, le=86_400)]
 PerSecond = Annotated[float, BeforeValidator(parse_rate_per_s), Field(gt=0, le=1_000_000)]
 PerSecondOrNone = Annotated[float, BeforeValidator(parse_rate_per_s), Field(ge=0, le=1_000_000)]
 
@@ -27,6 +28,13 @@ class Ramp(NamedTuple):
     from_per_s: float
     to_per_s: float
     duration_s: float
+
+
+class Phase(NamedTuple):
+    """From `starts_s` seconds after t0 on. A stage of 0 and above is judged; ~stage leads to it or follows it."""
+
+    starts_s: int
+    stage: int
 
 
 class Stage(Strict):
@@ -61,7 +69,8 @@ class Load(Strict):
     constant rate, Poisson arrivals of a mean rate, stages, or a spike.
 
     In an open loop `concurrency` caps the connections (None: 1,000); in a closed loop it is the number of users.
-    `workers` processes share it exactly: all figures are of the whole run.
+    `workers` processes share it exactly: all figures are of the whole run. Before the profile its load is made for
+    `warmup` seconds as it begins, after it for `cooldown` seconds as it ends: nothing of that is judged.
     """
 
     concurrency: Annotated[int, Field(ge=1, le=20_000)] | None = None
@@ -71,6 +80,8 @@ class Load(Strict):
     poisson_per_s: Annotated[PerSecond | None, Field(alias="poisson")] = None
     stages: Annotated[tuple[Stage, ...], Field(min_length=1, max_length=1000)] | None = None
     spike: Spike | None = None
+    warmup_s: Annotated[WholeSeconds | None, Field(alias="warmup")] = None
+    cooldown_s: Annotated[WholeSeconds | None, Field(alias="cooldown")] = None
     workers: Annotated[int, Field(ge=1, le=256)] = 1
 
     model_config = Strict.model_config | {"populate_by_name": True}
@@ -90,6 +101,27 @@ class Load(Strict):
     def rate_may_change(self) -> bool:
         """Whether somebody may set another rate while it is on."""
         return self.kind in RATES_CHANGE
+
+    @property
+    def judged_until_s(self) -> float | None:
+        """When the judged phase ends, in seconds after t0; None where requests end it."""
+        return None if self.duration_s is None else (self.warmup_s or 0) + self.duration_s
+
+    @property
+    def whole_s(self) -> float | None:
+        """How long load is made in all; None where requests end it."""
+        until_s = self.judged_until_s
+        return None if until_s is None else until_s + (self.cooldown_s or 0)
+
+    def phases(self) -> Sequence[Phase]:
+        """What is judged and what is not, in order; the last phase has no end."""
+        before_s, until_s = self.warmup_s or 0, self.judged_until_s
+        phases = [Phase(before_s, 0)]
+        if before_s:
+            phases.insert(0, Phase(0, ~0))
+        if self.cooldown_s is not None and until_s is not None:
+            phases.append(Phase(int(until_s), ~0))
+        return phases
 
     @property
     def mean_rate_per_s(self) -> float | None:
@@ -143,12 +175,23 @@ class Load(Strict):
                 raise ValueError(f"the spike ends after {ends_s:g} s: give the load a `duration` of that at least")
         elif self.requests is None and self.duration_s is None:
             object.__setattr__(self, "duration_s", DEFAULT_DURATION_S)
+        self._check_edges()
         if self.mean_rate_per_s == 0:
             raise ValueError("every stage has the rate 0: nothing would be sent")
         if not self.open_loop and self.concurrency is None:
             users = max(DEFAULT_CONCURRENCY, self.workers)
             object.__setattr__(self, "concurrency", min(users, self.requests or users))
         return self
+
+    def _check_edges(self) -> None:
+        if self.warmup_s is not None and (ramps := self.ramps()) and not ramps[0].from_per_s:
+            raise ValueError("the profile begins at 0/s, so that a warm-up would send nothing: leave `warmup` out")
+        if self.cooldown_s is None:
+            return
+        if self.requests is not None:
+            raise ValueError("a number of requests has no cool-down, it is waited for: leave `cooldown` out")
+        if self.duration_s is not None and not float(self.duration_s).is_integer():
+            raise ValueError(f"a cool-down begins at a whole second: make the duration of {self.duration_s:g} s one")
 
     @model_validator(mode="after")
     def _something_for_each_worker(self) -> "Load":

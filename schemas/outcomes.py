@@ -46,6 +46,8 @@ class LlmOutcome(msgspec.Struct, omit_defaults=True, gc=False):
 class RequestOutcome(msgspec.Struct, tag="outcome", tag_field="type", omit_defaults=True, gc=False):
     """One attempt of one request. `seq` is dense per (run, worker) in append order and counts marks too.
 
+    `stage`: the phase of the run that the request belongs to, by when it was scheduled (closed loop: started). 0 and
+    above is judged; ~stage (-1, -2, ...) is warm-up, settling or cool-down, which is not.
     `window` is the second the outcome is counted in: max(second of `finished`, last marked window + 1).
     `dns`, `connect`, `tls` are durations in microseconds, present when the connection is new.
     `status` is 0 where no status line was read. `error` is None for an answer, whatever its status; "stream" is an
@@ -90,6 +92,7 @@ class WindowMark(msgspec.Struct, tag="mark", tag_field="type", omit_defaults=Tru
     intended: requests the load profile wanted to start in this second (closed loop: those started).
     started: requests really started in this second.
     rate_per_s: the rate that the whole run was told to have from this second on; None where nobody changed it.
+    stage: the phase that this second belongs to, numbered like that of an outcome.
     in_flight_ages: sparse sketch of the ages (us) of the requests in flight when the mark was made.
     Ratios are of one core of one second: cpu_share 1.0 = the worker used a whole core.
     out_of_files, out_of_ports: requests of this second that failed because this machine gave no file descriptor, or
@@ -103,6 +106,7 @@ class WindowMark(msgspec.Struct, tag="mark", tag_field="type", omit_defaults=Tru
     last_seq: int
     intended: int = 0
     started: int = 0
+    stage: int = 0
     in_flight: int = 0
     oldest_age_us: int = 0
     in_flight_ages: SparseCounts = []

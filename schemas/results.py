@@ -102,6 +102,8 @@ class LoadInfo(Frozen):
     intended_rps: float | None = None
     concurrency: int | None = None
     workers: int = 1
+    warmup_s: int | None = None
+    cooldown_s: int | None = None
     levels: list[dict[str, float]] | None = None
     capacity: Capacity | None = None
 
@@ -156,12 +158,16 @@ class DiagnosisSummary(Frozen):
 
 
 class EventCounts(Frozen):
-    """Outcomes, not marks. published = acknowledged by the log = aggregated + lost."""
+    """Outcomes, not marks. published = acknowledged by the log = aggregated + lost.
+
+    unjudged: those aggregated that belong to a warm-up, settling or cool-down, and are in no other figure.
+    """
 
     published: int = 0
     aggregated: int = 0
     lost: int = 0
     unacknowledged: int = 0
+    unjudged: int = 0
 
 
 class RunResult(Frozen):
@@ -191,12 +197,14 @@ class TimelineRow(Frozen):
 
     Latencies in ms (None: nothing measured). `missing` counts lost outcomes known when the window closed.
     in_flight, intended and the loop figures are of the last second, from the worker's marks; total rows only.
+    stage: the phase of the last second; a negative one (warm-up, settling, cool-down) is not judged.
     """
 
     run_id: RunId
     step: str
     resolution: Resolution
     window: int
+    stage: int = 0
     requests: int = 0
     failed: int = 0
     cancelled: int = 0

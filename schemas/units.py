@@ -21,6 +21,14 @@ def parse_duration_s(text: str | float) -> float:
         raise ValueError(f"'{text}' is not a duration: write it like 250ms, 30s or 1m30s") from None
 
 
+def parse_whole_s(text: str | float) -> int:
+    """The same in whole seconds. Raises ValueError with what was expected."""
+    seconds = parse_duration_s(text)
+    if not seconds.is_integer():
+        raise ValueError(f"'{text}' is no whole number of seconds: phases change at whole seconds, write 1s or 90s")
+    return int(seconds)
+
+
 def parse_days(text: str) -> float:
     """Days of "30d", "12h" or a bare number of days. Raises ValueError with what was expected."""
     compact = text.strip()

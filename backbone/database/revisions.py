@@ -10,7 +10,7 @@ from backbone.database.errors import DatabaseMisconfigured
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD = "0001"
+HEAD = "0002"
 SCRIPTS = Path(__file__).parents[2] / "migrations"
 VERSION_TABLE = "alembic_version"
 

@@ -62,6 +62,7 @@ run_timeline = sa.Table(
     sa.Column("step", ShortText(64), primary_key=True),  # "*" = all steps
     sa.Column("resolution", sa.Integer, primary_key=True),  # seconds: 1, 10, 60
     sa.Column("window", sa.Integer, primary_key=True),  # last second covered, since t0
+    _count("stage"),  # of that second; below 0: warm-up, settling or cool-down, which is not judged
     _count("requests"),
     _count("failed"),
     _count("cancelled"),

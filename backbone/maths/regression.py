@@ -27,9 +27,10 @@ Series = Mapping[str, Sequence[float | None]]
 def blocks_of(
     rows: Sequence[TimelineRow], *, open_loop: bool, planned_s: float | None
 ) -> dict[str, list[float | None]]:
-    """The figures of a run's full seconds: not the first, which holds the connects, nor those after the load ended."""
+    """The figures of a run's full seconds: not the first, which holds the connects, nor those after the load ended,
+    nor what is not judged."""
     until = rows[-1].window if rows and planned_s is None else int(planned_s or 0)
-    kept = [row for row in rows if row.window >= 1 and row.window < until]
+    kept = [row for row in rows if row.window >= 1 and row.window < until and row.stage >= 0]
     return {
         "p50": [row.scheduled_p50_ms if open_loop else row.latency_p50_ms for row in kept],
         "p95": [row.scheduled_p95_ms if open_loop else row.latency_p95_ms for row in kept],

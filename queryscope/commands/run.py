@@ -24,7 +24,7 @@ from schemas.results import RunResult
 from schemas.scenario import Scenario
 from services.runner.file_limit import allowed_files, shortage
 
-LOAD_OPTIONS = ("requests", "concurrency", "rate", "duration", "workers")
+LOAD_OPTIONS = ("requests", "concurrency", "rate", "duration", "warmup", "workers")
 Watcher = Callable[[RunEvent], None]
 SCENARIO_OVERRIDES = ("labels", "name", "slas", "insecure", "workers")
 
@@ -40,6 +40,7 @@ SCENARIO_OVERRIDES = ("labels", "name", "slas", "insecure", "workers")
 )
 @click.option("-r", "--rate", metavar="RATE", help="Open loop: requests per second, like 200/s.")
 @click.option("-d", "--duration", metavar="TIME", help="How long, like 30s.")
+@click.option("--warmup", metavar="TIME", help="Load before that, which is not judged, like 5s.")
 @click.option("--workers", type=click.IntRange(1, 256), help="Processes that share the load (1).")
 @click.option("--timeout", metavar="TIME", help="Limit of one request (30s).")
 @click.option("--insecure", is_flag=True, help="Do not check the server's certificate.")

@@ -55,4 +55,5 @@ class LiveProgress:
             f"p99 {milliseconds(row['latency_p99_ms'])} ms  ",
             (f"{row['error_rate']:.1%} failed  ", "red" if row["failed"] else ""),
             f"{row['in_flight']} in flight",
+            ("  not judged" if row["stage"] < 0 else "", "dim"),
         )

@@ -66,6 +66,8 @@ def _headline(result: RunResult) -> RenderableType:
     ]
     if result.load.workers > 1:
         facts.append(f"{result.load.workers} workers")
+    if result.load.warmup_s:
+        facts.append(f"after a warm-up of {result.load.warmup_s} s")
     if metrics.cancelled:
         facts.append(f"{metrics.cancelled:,} cut off at the end")
     facts += [f"{status}: {count:,}" for status, count in sorted(metrics.by_status.items())]

@@ -12,7 +12,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from backbone.consumer import Stores
 from backbone.database import tables as t
 from backbone.database.outbox import Outbox
-from backbone.maths.totals import Totals
 from backbone.views import timeline
 from schemas.lifecycle import RunAccepted
 from schemas.results import TimelineRow
@@ -26,13 +25,13 @@ from services.aggregator.closing import (
     all_closed,
     closable_until,
     close_window,
-    sum_by_step,
 )
 from services.aggregator.counting import count_ended
 from services.aggregator.fold import FoldedMark
 from services.aggregator.progress import WorkerProgress
 from services.aggregator.projecting import state_event
 from services.aggregator.run_state import state_from_bytes
+from services.aggregator.seconds import Part, sum_parts
 from services.aggregator.verdict import Ending, Judgement, judge, unmeasured
 
 SERVICE = "aggregator"
@@ -70,7 +69,7 @@ class Snapshot:
     progress: dict[int, WorkerProgress]
     until: int
     marks: list[FoldedMark]
-    partials: dict[int, list[tuple[str, Totals]]]
+    partials: dict[int, list[Part]]
     all_closed: bool
     timeline: list[TimelineRow]
 
@@ -270,5 +269,5 @@ async def _load_open_run(conn: AsyncConnection, row: RunRow, accepted: RunAccept
     first = max(row.next_window - HISTORY_S, 0)
     partials = await store.load_partials(conn, row.run_id, first, row.next_window - 1)
     for window in range(first, row.next_window):
-        run.recent.append(sum_by_step(partials.get(window, ())))
+        run.recent.append(sum_parts(partials.get(window, ())))
     return run

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from backbone.maths.sketch import Sketch
-from backbone.maths.totals import Totals, merged
+from backbone.maths.totals import Totals
 from schemas.base import derived_id
 from schemas.breaches import BreachRecord, SlaBreached, SlaRecovered
 from schemas.lifecycle import RunAccepted
@@ -19,13 +19,11 @@ from schemas.scenario import Scenario
 from services.aggregator.fold import FoldedMark
 from services.aggregator.progress import WorkerProgress
 from services.aggregator.run_state import RunState
+from services.aggregator.seconds import Part, Stages, sum_parts, summed
 from services.aggregator.sla_watch import Second, Terms, Transition, watch
 from services.aggregator.timeline import RESOLUTIONS, timeline_row, with_marks
 
 HISTORY_S = 60
-
-StepTotals = dict[str, Totals]
-"""Totals by step, with TOTAL among them."""
 
 
 @dataclass(slots=True)
@@ -36,7 +34,7 @@ class OpenRun:
     t0_us: int | None
     next_window: int
     state: RunState
-    recent: deque[StepTotals] = field(default_factory=lambda: deque(maxlen=HISTORY_S))
+    recent: deque[Stages] = field(default_factory=lambda: deque(maxlen=HISTORY_S))
 
     @property
     def run_id(self) -> str:
@@ -51,9 +49,9 @@ class OpenRun:
         baseline = self.accepted.baseline
         return Terms(self.scenario.load.open_loop, baseline.values if baseline is not None else None)
 
-    def last(self, step: str, seconds: int) -> Totals:
-        """The sum of the last seconds of one step."""
-        return merged(totals[step] for totals in list(self.recent)[-seconds:] if step in totals)
+    def last(self, step: str, seconds: int, stage: int | None = None) -> Totals:
+        """The sum of the last seconds of one step, of one phase or (None) of all."""
+        return summed(list(self.recent)[-seconds:], step, stage)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,34 +85,23 @@ def all_closed(expected: Iterable[int], progress: Mapping[int, WorkerProgress]) 
     return all((worker := progress.get(number)) is not None and worker.closed for number in expected)
 
 
-def sum_by_step(parts: Iterable[tuple[str, Totals]]) -> StepTotals:
-    """The sums of each step and of all."""
-    sums: StepTotals = {TOTAL: Totals()}
-    for step, totals in parts:
-        sums.setdefault(step, Totals()).merge(totals)
-        sums[TOTAL].merge(totals)
-    return sums
-
-
 def close_window(
     run: OpenRun,
-    parts: Iterable[tuple[str, Totals]],
+    parts: Iterable[Part],
     marks: Sequence[FoldedMark],
     progress: Mapping[int, WorkerProgress],
     is_last: bool,
 ) -> ClosedWindow:
     """Closes run.next_window with the partial totals and marks of all workers for it."""
     window = run.next_window
-    sums = sum_by_step(parts)
-    run.recent.append(sums)
-    for step, totals in sums.items():
-        run.state.totals.setdefault(step, Totals()).merge(totals)
+    stages = sum_parts(parts)
+    run.recent.append(stages)
+    run.state.add(stages)
     missing = _note_missing(run.state, marks, progress, is_last)
     plain = [folded.mark for folded in marks]
-    for mark in plain:
-        run.state.note_mark(mark)
+    run.state.note_marks(plain)
     rows = _rows(run, window, plain, missing)
-    breaches = list(_watch_promises(run, window, plain))
+    breaches = list(_watch_promises(run, window, plain)) if run.state.judged_s else []
     run.next_window = window + 1
     return ClosedWindow(window, rows, breaches)
 
@@ -136,15 +123,15 @@ def _note_missing(
 def _rows(run: OpenRun, window: int, marks: Sequence[WindowMark], missing: int) -> list[TimelineRow]:
     run.state.missing_by_window.append(missing)
     del run.state.missing_by_window[:-HISTORY_S]
-    rows = []
+    rows, stage = [], run.state.stage
     for resolution in RESOLUTIONS:
-        row = timeline_row(run.run_id, TOTAL, resolution, window, run.last(TOTAL, resolution))
+        row = timeline_row(run.run_id, TOTAL, resolution, window, run.last(TOTAL, resolution), stage)
         rows.append(with_marks(row, marks, sum(run.state.missing_by_window[-resolution:])))
     if len(run.scenario.steps) > 1:
         for step in run.scenario.steps:
             for resolution in RESOLUTIONS:
                 totals = run.last(step.name, resolution)
-                rows.append(timeline_row(run.run_id, step.name, resolution, window, totals))
+                rows.append(timeline_row(run.run_id, step.name, resolution, window, totals, stage))
     return rows
 
 
@@ -159,8 +146,8 @@ def _watch_promises(run: OpenRun, window: int, marks: Sequence[WindowMark]) -> I
         # Marks do not say which step a request in flight belongs to.
         in_flight = ages if step == TOTAL else Sketch()
         so_far = run.state.totals.get(step, Totals())
-        last = lambda seconds, step=step: run.last(step, seconds)  # noqa: E731  # binds this promise's step
-        second = Second(window, so_far, last, in_flight, loaded, hanging)
+        last = lambda seconds, step=step: run.last(step, seconds, 0)  # noqa: E731  # binds this promise's step
+        second = Second(window, run.state.judged_s, so_far, last, in_flight, loaded, hanging)
         turn = watch(sla, run.state.promises[index], second, run.terms)
         if turn is not None:
             yield _breach_record(run, index, window, turn)
@@ -176,9 +163,10 @@ def _load_phase(run: OpenRun, window: int, marks: Sequence[WindowMark]) -> tuple
     started = sum(mark.started for mark in marks)
     everybody = in_flight > 0 if load.open_loop else in_flight >= (load.concurrency or 1)
     final = not marks or all(mark.final for mark in marks)
-    in_time = load.duration_s is None or window + 1 <= load.duration_s
+    until_s = load.judged_until_s
+    in_time = run.state.stage >= 0 and (until_s is None or window + 1 <= until_s)
     loaded = in_time and not final and (load.open_loop or started > 0 or everybody)
-    latest = run.recent[-1][TOTAL]
+    latest = run.last(TOTAL, 1)
     answered = latest.requests - latest.failed
     return loaded, loaded and everybody and answered == 0
 

@@ -23,6 +23,7 @@ Micros = Annotated[int, Meta(ge=-_LARGE, le=_LARGE)]
 Count = Annotated[int, Meta(ge=0, le=_LARGE)]
 Window = Annotated[int, Meta(ge=0, le=MAX_WINDOW)]
 Small = Annotated[int, Meta(ge=0, le=2**31 - 1)]
+Stage = Annotated[int, Meta(ge=-(2**31), le=2**31 - 1)]
 Bucket = Annotated[int, Meta(ge=0, le=MAX_INDEX)]
 
 
@@ -52,7 +53,7 @@ class FoldedOutcome(msgspec.Struct, tag="outcome", tag_field="type", gc=False):
     sent: Micros
     finished: Micros
     step: Annotated[str, Meta(max_length=64)] = "default"
-    stage: Small = 0
+    stage: Stage = 0
     status: Annotated[int, Meta(ge=0, le=999)] = 0
     error: str | None = None
     bytes_out: Count = 0
@@ -131,6 +132,8 @@ def _check(record: FoldedRecord) -> None:
     counts = (record.seq, record.in_flight, record.intended, record.started, record.unacknowledged)
     if not (min(counts) >= 0 and max(counts) <= _LARGE and 0 <= record.window <= MAX_WINDOW):
         raise ValueError("seq, window or a count is out of range")
+    if not -(2**31) <= record.stage < 2**31:
+        raise ValueError("stage is out of range")
     try:
         Sketch.from_sparse(record.in_flight_ages)
     except SketchFormatError as error:

@@ -58,11 +58,13 @@ class Terms:
 class Second:
     """One closed second as a promise sees it (its step, or the total).
 
-    `last(n)` gives the totals of the last n seconds. loaded: load was still being made. hanging: nothing was answered
-    and every user of a closed loop (or anything, in an open one) was waiting.
+    judged_s: how many seconds there have been since judging began, with this one. `last(n)` gives the totals of the
+    last n of them. loaded: load was still being made. hanging: nothing was answered and every user of a closed loop (or
+    anything, in an open one) was waiting.
     """
 
     window: int
+    judged_s: int
     so_far: Totals
     last: Callable[[int], Totals]
     in_flight_ages: Sketch
@@ -84,7 +86,7 @@ class Transition:
 def watch(sla: Sla, state: PromiseState, second: Second, terms: Terms) -> Transition | None:
     """Updates the state with one more second; says whether the promise changed sides."""
     _note_hang(sla, state, second, terms)
-    if second.window + 1 < sla.after_s:
+    if second.judged_s < sla.after_s:
         return None
     if sla.window_s is None:
         return _watch_whole_run(sla, state, second, terms)
@@ -132,7 +134,7 @@ def _windowed(state: PromiseState, whole: Assessment) -> Assessment:
 
 
 def _watch_whole_run(sla: Sla, state: PromiseState, second: Second, terms: Terms) -> Transition | None:
-    seconds = second.window + 1
+    seconds = second.judged_s
     if seconds < FIRST_JUDGED_S or (sla.aggregate == "throughput" and not second.loaded):
         return None
     now = _assess_second(sla, SlaView(second.so_far, seconds, second.in_flight_ages), terms)
@@ -148,7 +150,7 @@ def _watch_whole_run(sla: Sla, state: PromiseState, second: Second, terms: Terms
 
 
 def _watch_windows(sla: Sla, window_s: int, state: PromiseState, second: Second, terms: Terms) -> Transition | None:
-    if second.window + 1 < window_s or (sla.aggregate == "throughput" and not second.loaded):
+    if second.judged_s < window_s or (sla.aggregate == "throughput" and not second.loaded):
         return None
     now = _assess_second(sla, SlaView(second.last(window_s), window_s, second.in_flight_ages), terms)
     if now.status == "not_enough_data":

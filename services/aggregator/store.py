@@ -18,6 +18,7 @@ from services.aggregator.columns import GroupKey
 from services.aggregator.fold import Changes, FoldedMark
 from services.aggregator.partials import totals_from_bytes, totals_to_bytes
 from services.aggregator.progress import Key, WorkerProgress
+from services.aggregator.seconds import Part
 
 Values = Mapping[str, Any]  # Any: column values of several types
 EVERY_WINDOW = 2**31 - 1
@@ -119,19 +120,17 @@ def _mark(stored: Values) -> WindowMark:
     return msgspec.convert(stored, WindowMark)
 
 
-async def load_partials(
-    conn: AsyncConnection, run_id: str, first: int, last: int
-) -> dict[int, list[tuple[str, Totals]]]:
-    """Partial totals of windows first .. last by window, with their steps."""
+async def load_partials(conn: AsyncConnection, run_id: str, first: int, last: int) -> dict[int, list[Part]]:
+    """Partial totals of windows first .. last by window."""
     table = t.outcome_partials
     query = (
-        sa.select(table.c.window, table.c.step, table.c.state)
+        sa.select(table.c.window, table.c.stage, table.c.step, table.c.state)
         .where(table.c.run_id == run_id, table.c.window.between(first, last))
         .order_by(table.c.window, table.c.worker, table.c.stage, table.c.step)
     )
-    found: dict[int, list[tuple[str, Totals]]] = {}
+    found: dict[int, list[Part]] = {}
     for row in await conn.execute(query):
-        found.setdefault(row.window, []).append((row.step, totals_from_bytes(row.state)))
+        found.setdefault(row.window, []).append(Part(row.stage, row.step, totals_from_bytes(row.state)))
     return found
 
 

@@ -11,8 +11,10 @@ from schemas.results import Resolution, TimelineRow
 RESOLUTIONS: tuple[Resolution, ...] = (1, 10, 60)
 
 
-def timeline_row(run_id: str, step: str, resolution: Resolution, window: int, totals: Totals) -> TimelineRow:
-    """One row; a rolling one at the start of a run covers the seconds there are."""
+def timeline_row(
+    run_id: str, step: str, resolution: Resolution, window: int, totals: Totals, stage: int = 0
+) -> TimelineRow:
+    """One row; a rolling one at the start of a run covers the seconds there are. stage: that of the last second."""
     mean_us = totals.latency.mean
     p50, p90, p95, p99, top = _ms(totals.latency, 0.5, 0.9, 0.95, 0.99, 1.0)
     scheduled = _ms(totals.scheduled, 0.5, 0.95, 0.99)
@@ -22,6 +24,7 @@ def timeline_row(run_id: str, step: str, resolution: Resolution, window: int, to
         step=step,
         resolution=resolution,
         window=window,
+        stage=stage,
         requests=totals.requests,
         failed=totals.failed,
         cancelled=totals.cancelled,

@@ -67,12 +67,12 @@ def judge(
 ) -> Judgement:
     """rows: the run's total rows of one second, in order, where it has a baseline. failure: a RunFailed record's."""
     totals = run.state.totals.get(TOTAL, Totals())
-    planned_s = run.scenario.load.duration_s
+    planned_s = run.scenario.load.judged_until_s
     metrics = metrics_of(totals, planned_s)
-    events = count_events(progress.values())
+    events = count_events(progress.values(), run.state.unjudged)
     promises = [_promise(run, index, metrics) for index in range(len(run.scenario.sla))]
     validity = _validity(run, progress, totals, events, promises)
-    ending = _ending(run, progress, totals, validity, [shown for shown, _ in promises], failure)
+    ending = _ending(run, progress, validity, [shown for shown, _ in promises], failure)
     finished_at_us = _finished_at(run, totals)
     result = RunResult(
         run_id=run.run_id,
@@ -117,7 +117,7 @@ def unmeasured(
     return Judgement(result, _terminal(result, requested_at_us, ending.failure), summary, None, requested_at_us)
 
 
-def count_events(workers: Iterable[WorkerProgress]) -> EventCounts:
+def count_events(workers: Iterable[WorkerProgress], unjudged: int) -> EventCounts:
     """A lost mark counts as lost too: what a seq that never came would have held is not known."""
     known = list(workers)
     aggregated = sum(worker.outcomes for worker in known)
@@ -127,6 +127,7 @@ def count_events(workers: Iterable[WorkerProgress]) -> EventCounts:
         aggregated=aggregated,
         lost=lost,
         unacknowledged=sum(worker.unacknowledged for worker in known),
+        unjudged=unjudged,
     )
 
 
@@ -166,7 +167,6 @@ def _validity(
 def _ending(
     run: OpenRun,
     progress: Mapping[int, WorkerProgress],
-    totals: Totals,
     validity: Validity,
     promises: Sequence[SlaResult],
     failure: str | None,
@@ -180,7 +180,9 @@ def _ending(
         return Ending("failed", "failed", failure or detail or "the load could not be made")
     if "cancelled" in stopped:
         return Ending("cancelled", "cancelled")
-    if totals.outcomes and not totals.answered:
+    totals = run.state.totals.get(TOTAL, Totals())
+    outcomes, answered = totals.outcomes + run.state.unjudged, totals.answered + run.state.unjudged_answered
+    if outcomes and not answered:
         return Ending("failed", "failed")
     return Ending("finished", _verdict(run, validity, promises))
 
@@ -215,7 +217,7 @@ def _regression(run: OpenRun, rows: Sequence[TimelineRow], metrics: Metrics) -> 
     quantiles = {"p50": own.p50, "p95": own.p95, "p99": own.p99}
     actual = {name: value for name, value in quantiles.items() if value is not None}
     actual |= {"throughput": metrics.throughput_rps, "error_rate": metrics.error_rate}
-    blocks = blocks_of(rows, open_loop=load.open_loop, planned_s=load.duration_s)
+    blocks = blocks_of(rows, open_loop=load.open_loop, planned_s=load.judged_until_s)
     return compare_with_baseline(baseline, blocks, actual)
 
 

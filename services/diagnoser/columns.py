@@ -94,12 +94,14 @@ def remote_key(remote: str) -> int:
     return int.from_bytes(hashlib.blake2b(remote.encode(), digest_size=8).digest(), "big") >> 1
 
 
-def columns_of(outcomes: Sequence[RequestOutcome]) -> Columns:
-    """Columns of the outcomes in the order given."""
+def columns_of(outcomes: Sequence[RequestOutcome], from_us: int = 0) -> Columns:
+    """Columns of the outcomes in the order given; their times count from `from_us`."""
     remotes = {remote: remote_key(remote) for remote in {outcome.remote for outcome in outcomes}}
     errors: dict[str | None, int] = {None: NO_ERROR, **{kind: code for code, kind in enumerate(ERROR_KINDS)}}
     plain = ("worker", "seq", *_TIMES, "status", "connection", "in_flight")
     columns = {name: _ints([getattr(outcome, name) for outcome in outcomes]) for name in plain}
+    for name in _TIMES:
+        columns[name] -= from_us
     for name in _PHASES:
         columns[name] = _ints([-1 if (value := getattr(outcome, name)) is None else value for outcome in outcomes])
     columns["error"] = _ints([errors[outcome.error] for outcome in outcomes])

@@ -1,7 +1,7 @@
 """Owns the way from facts and history to a diagnosis. Pure: no log, no database, no clock."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from services.diagnoser.experiments import next_experiment
 from services.diagnoser.facts import Facts
@@ -24,8 +24,15 @@ class Diagnosis:
 def diagnose(facts: Facts, history: History) -> Diagnosis:
     """Runs every detector and ranks their answers. Takes up to a second: run it in a thread."""
     votes = [detect(facts, history) for detect in DETECTORS]
-    ranking = rank(votes, Circumstances(facts.enough, complaints(facts)))
+    ranking = _in_seconds_of_the_run(rank(votes, Circumstances(facts.enough, complaints(facts))), facts.load.from_s)
     return Diagnosis(ranking, summary(ranking), next_experiment(ranking.causes[0].cause), inputs_hash(facts, history))
+
+
+def _in_seconds_of_the_run(ranking: Ranking, from_s: int) -> Ranking:
+    """Detectors count from the beginning of what is judged, readers of evidence from that of the run."""
+    items = ranking.evidence
+    moved = [item.model_copy(update={"windows": tuple(second + from_s for second in item.windows)}) for item in items]
+    return replace(ranking, evidence=tuple(moved)) if from_s else ranking
 
 
 def complaints(facts: Facts) -> tuple[str, ...]:

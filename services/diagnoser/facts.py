@@ -1,6 +1,7 @@
 """Owns the facts of a run that detectors look at: a bounded, columnar digest. It must not know how it was gathered.
 
-Times in names: _us from the run's t0, _ms latencies. NaN marks a cell of time in which nothing was measured.
+Times in names: _us from the run's t0 (of a run with a warm-up: from its end), _ms latencies. NaN marks a cell of time
+in which nothing was measured.
 """
 
 import hashlib
@@ -24,10 +25,14 @@ MIN_REQUESTS = 100
 
 @dataclass(frozen=True, slots=True)
 class LoadFacts:
-    """What load was asked for; rate_per_s is set in an open loop."""
+    """What load was asked for; rate_per_s is set in an open loop.
+
+    from_s: the second of the run at which the phase began that is looked at. All times of the facts count from it.
+    """
 
     concurrency: int | None = None
     rate_per_s: float | None = None
+    from_s: int = 0
 
     @property
     def open_loop(self) -> bool:

@@ -73,7 +73,8 @@ class FactsBuilder:
     def add_marks(self, marks: Iterable[WindowMark]) -> None:
         """Counts marks, each once."""
         for mark in marks:
-            cell = self._marks.cells_of(np.array([mark.window * BLOCK_US], dtype=np.int64))
+            at_us = max(mark.window - self._load.from_s, 0) * BLOCK_US
+            cell = self._marks.cells_of(np.array([at_us], dtype=np.int64))
             for name, value in (
                 ("loop_lag", mark.loop_lag_max_us),
                 ("dispatch_delay", mark.dispatch_delay_p99_us),

@@ -47,7 +47,8 @@ class Subject:
 
     @property
     def load(self) -> LoadFacts:
-        return LoadFacts(self.scenario.load.concurrency, self.scenario.load.mean_rate_per_s)
+        load = self.scenario.load
+        return LoadFacts(load.concurrency, load.mean_rate_per_s, load.warmup_s or 0)
 
     @property
     def baseline_id(self) -> str | None:
@@ -131,7 +132,7 @@ async def similar_to(index: SearchIndex, subject: Subject) -> tuple[SimilarRun, 
 async def _past_run(conn: AsyncConnection, row: Mapping[str, object], subject: Subject) -> PastRun:
     run_id = str(row["run_id"])
     scenario = Scenario.model_validate(row["scenario"], extra="ignore")
-    rows = await views.timeline(conn, run_id, limit=MAX_SECONDS)
+    rows = [row for row in await views.timeline(conn, run_id, limit=MAX_SECONDS) if row.stage >= 0]
     # The last second is seldom whole, and at the end of a run requests drain.
     seconds = rows[:-1]
     diagnosis = await views.newest_diagnosis(conn, run_id)

@@ -1,7 +1,8 @@
 """Owns the way of a run's outcomes from the log into Facts. It must not know the database or any detector.
 
 What is counted is what the aggregator counts: of a batch that was appended twice the second is dropped, and nothing of
-a worker counts behind its fence. Decoding and counting happen in a thread, a few thousand records at a time.
+a worker counts behind its fence. Of a run in phases only what is judged is read. Decoding and counting happen in a
+thread, a few thousand records at a time.
 """
 
 import asyncio
@@ -20,6 +21,7 @@ from services.diagnoser.errors import OutcomesExpired
 from services.diagnoser.facts import Facts, Judged, LoadFacts
 from services.diagnoser.fold import FactsBuilder
 
+SECOND_US = 1_000_000
 MAX_OUTCOMES = 2_000_000
 """Of a longer run whole batches are left out, evenly; marks are always read."""
 READ_RECORDS = 4_000
@@ -40,6 +42,7 @@ class RunReader:
         self._until = until_window
         self._stride = stride
         self._builder = FactsBuilder(load)
+        self._from_s = load.from_s
         self._decoder = outcome_decoder()
         self._workers: dict[int, _Worker] = {}
         self._batches = 0
@@ -75,15 +78,17 @@ class RunReader:
             elif record.seq > state.last_seq:
                 state.last_seq = record.seq
                 if isinstance(record, RequestOutcome):
-                    outcomes.append(record)
+                    if record.stage == 0:
+                        outcomes.append(record)
                 else:
-                    marks.append(record)
+                    if record.stage == 0:
+                        marks.append(record)
                     state.ended = record.final or (self._until is not None and record.window >= self._until)
         self._seen += len(outcomes)
         self._kept += len(outcomes)
         self._builder.add_marks(marks)
         if outcomes:
-            self._builder.add(columns_of(outcomes))
+            self._builder.add(columns_of(outcomes, self._from_s * SECOND_US))
 
     def _records(self, lines: list[bytes]) -> list[OutcomeRecord]:
         records = []

@@ -32,7 +32,7 @@ async def freeze_baseline(conn: AsyncConnection, run_id: str) -> FrozenBaseline 
     if result is None or result.verdict is None:
         return None
     open_loop = result.load.intended_rps is not None
-    rows = await timeline(conn, run_id, after=0, limit=MAX_BLOCKS)
+    rows = [row for row in await timeline(conn, run_id, after=0, limit=MAX_BLOCKS) if row.stage >= 0]
     return FrozenBaseline(
         run_id=run_id,
         values=dict(_values(result.metrics, open_loop, ""))

@@ -24,6 +24,7 @@ from services.runner.loads import Load, make_load
 from services.runner.marks import MarkBuilder
 from services.runner.mix import in_turn, step_sequence
 from services.runner.pacing import SECOND_US
+from services.runner.phases import RunPhases
 from services.runner.request import WireRequest
 from services.runner.response_head import UNREAD_HEAD, read_head
 from services.runner.sharding import Share, first_step
@@ -120,6 +121,8 @@ class Engine:
         self._ended_at_us = 0
         self.tally = Tally()
         self._started_before = 0
+        self._phases = phases = RunPhases(plan.load.phases())
+        self._stage_at = None if phases.is_plain else phases.stage_at
         self._load: Load = self._make_load()
 
     def _requests(self) -> Iterator[WireRequest]:
@@ -130,15 +133,15 @@ class Engine:
 
     def _make_load(self) -> Load:
         plan = self._plan
-        return make_load(plan.load, self, plan.share, plan.run_id)
+        return make_load(plan.load, self, plan.share, plan.run_id, self._phases)
 
     async def run(self) -> Ending:
         """Makes the load from t0 to its end; every request begun has its outcome when this returns."""
         await wait_until(self.t0_ns)
         timers = [self._loop.call_later(0, self._tick, 0)]
-        if (duration_s := self._plan.load.duration_s) is not None:
-            timers.append(self._loop.call_later(duration_s, self._time_is_up))
-            timers.append(self._loop.call_later(duration_s + self._plan.timeouts.grace_s, self._cancel_in_flight))
+        if (whole_s := self._plan.load.whole_s) is not None:
+            timers.append(self._loop.call_later(whole_s, self._time_is_up))
+            timers.append(self._loop.call_later(whole_s + self._plan.timeouts.grace_s, self._cancel_in_flight))
         self._load.start()
         self._end_if_over()  # a share may be empty
         await self._over
@@ -253,7 +256,7 @@ class Engine:
                 slot.started_us if reused else (connection.sent_ns - t0_ns) // 1000,
                 finished_us if first_byte_ns == finished_ns else (first_byte_ns - t0_ns) // 1000,
                 finished_us,
-                request.step, 0, status, error,
+                request.step, 0 if self._stage_at is None else self._stage_at(slot.scheduled_us), status, error,
                 connection.number, phases.dns_us, phases.connect_us, phases.tls_us,
                 1, None, reused,
                 len(request.wire), connection.bytes_in, connection.remote,
@@ -279,6 +282,7 @@ class Engine:
                 first_byte=finished_us,
                 finished=finished_us,
                 step=slot.request.step,
+                stage=0 if self._stage_at is None else self._stage_at(slot.scheduled_us),
                 error=error,
                 dns=phases.dns_us,
                 connect=phases.connect_us,
@@ -384,6 +388,7 @@ class Engine:
         self._started_before = started
         mark = self._marks.close(
             window,
+            stage=self._phases.stage_of_second(window),
             intended=self._load.intended_in(window),
             ages_us=[now_us - slot.scheduled_us for slot in self._slots if slot.busy],
             vitals=self._meter.read(),

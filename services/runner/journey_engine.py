@@ -63,7 +63,7 @@ class JourneyEngine(Engine):
             yield self._request
 
     def _make_load(self) -> Load:
-        self._walks = Walks(self._script, self._plan.load, self, self._plan.share)
+        self._walks = Walks(self._script, self._plan.load, self, self._plan.share, self._phases)
         return self._walks
 
     def _settle(self, slot: Slot, outcome: RequestOutcome) -> None:

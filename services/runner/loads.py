@@ -8,15 +8,18 @@ from collections import deque
 from time import perf_counter_ns
 from typing import Protocol
 
-from schemas.load import DEFAULT_CONNECTION_LIMIT
+from schemas.load import DEFAULT_CONNECTION_LIMIT, Ramp
 from schemas.load import Load as LoadSettings
 from services.runner.alarm import make_alarm
 from services.runner.pacing import SECOND_US, ConstantRate, Schedule
+from services.runner.phases import RunPhases
 from services.runner.poisson import PoissonArrivals
 from services.runner.ramps import Ramps
 from services.runner.rate_changes import Arrivals
 from services.runner.sharding import Share
 from services.runner.slot import Slot
+
+NOT_YET_US = 1 << 62
 
 
 class LoadTarget(Protocol):
@@ -53,24 +56,36 @@ class Load(Protocol):
         """From this instant on, of the whole run; users of a closed loop have no rate."""
 
 
-def make_load(settings: LoadSettings, target: LoadTarget, share: Share, seed: str) -> Load:
+def make_load(settings: LoadSettings, target: LoadTarget, share: Share, seed: str, phases: RunPhases) -> Load:
     """One worker's share of a scenario's load. seed: the same for all workers of a run."""
     schedule = schedule_of(settings, seed)
     if schedule is None:
         requests = None if settings.requests is None else share.part(settings.requests)
-        return ClosedLoop(target, share.part(settings.concurrency or 1), requests)
+        users = share.part(settings.concurrency or 1)
+        if requests is not None and settings.warmup_s is not None:
+            return WarmedUpUsers(target, users, requests, settings.warmup_s, phases)
+        return ClosedLoop(target, users, requests)
     limit = share.part(settings.concurrency or DEFAULT_CONNECTION_LIMIT)
     return OpenLoop(target, Arrivals(schedule, settings, share, seed), limit)
 
 
 def schedule_of(settings: LoadSettings, seed: str) -> Schedule | None:
     """When the requests of the whole run are intended; None in a closed loop."""
+    before_s, after_s = settings.warmup_s or 0, settings.cooldown_s or 0
     if ramps := settings.ramps():
-        return Ramps.of(ramps)
+        first, last = ramps[0].from_per_s, ramps[-1].to_per_s
+        warmup = [Ramp(first, first, before_s)] if before_s else []
+        cooldown = [Ramp(last, last, after_s)] if after_s else []
+        return Ramps.of([*warmup, *ramps, *cooldown])
     if settings.poisson_per_s is not None:
-        return PoissonArrivals(settings.poisson_per_s, settings.duration_s, settings.requests, seed)
+        rate_per_s = settings.poisson_per_s
+        warm = PoissonArrivals(rate_per_s, None, None, seed).due_before(before_s * SECOND_US)
+        requests = None if settings.requests is None else warm + settings.requests
+        return PoissonArrivals(rate_per_s, settings.whole_s, requests, seed)
     if settings.rate_per_s is not None:
-        return ConstantRate.of(settings.rate_per_s, settings.duration_s, settings.requests)
+        warm = ConstantRate.of(settings.rate_per_s, before_s, None).total or 0
+        requests = None if settings.requests is None else warm + settings.requests
+        return ConstantRate.of(settings.rate_per_s, settings.whole_s, requests)
     return None
 
 
@@ -108,6 +123,40 @@ class ClosedLoop:
 
     def _next(self, slot: Slot) -> None:
         self.freed(slot, 0)
+
+
+class WarmedUpUsers(ClosedLoop):
+    """Users who make as many requests as they can for a while, and then the `requests` that count, all of them.
+
+    The measured phase begins when this worker's timer says so, at an instant that no request has started at.
+    """
+
+    def __init__(self, target: LoadTarget, users: int, requests: int, warmup_s: int, phases: RunPhases) -> None:
+        super().__init__(target, users, None)
+        self._requests = requests
+        self._warmup_s = warmup_s
+        self._phases = phases
+        phases.move(0, NOT_YET_US)
+        self._begins: asyncio.TimerHandle | None = None
+
+    def start(self) -> None:
+        self._begins = asyncio.get_running_loop().call_later(self._warmup_s, self._begin_to_count)
+        super().start()
+
+    def stop(self) -> None:
+        if self._begins is not None:
+            self._begins.cancel()
+        super().stop()
+
+    def _begin_to_count(self) -> None:
+        starts_us = self._now_us() + 1
+        while self._now_us() < starts_us:
+            pass  # a microsecond
+        self._phases.move(0, starts_us)
+        self._left = self._requests
+
+    def _now_us(self) -> int:
+        return (perf_counter_ns() - self._target.t0_ns) // 1000
 
 
 class OpenLoop:

@@ -36,7 +36,14 @@ class MarkBuilder:
             self._loop_lag_max_us = lag_us
 
     def close(
-        self, window: int, *, intended: int | None, ages_us: Sequence[int], vitals: Vitals, queue_bytes: int
+        self,
+        window: int,
+        *,
+        intended: int | None,
+        ages_us: Sequence[int],
+        vitals: Vitals,
+        queue_bytes: int,
+        stage: int = 0,
     ) -> WindowMark:
         """The mark of a window (seq and last_seq are the publisher's). intended: None in a closed loop."""
         ages = Sketch()
@@ -49,6 +56,7 @@ class MarkBuilder:
             last_seq=0,
             intended=self.started if intended is None else intended,
             started=self.started,
+            stage=stage,
             in_flight=len(ages_us),
             oldest_age_us=ages.max or 0,
             in_flight_ages=ages.to_sparse(),

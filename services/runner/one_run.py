@@ -142,7 +142,7 @@ class OneRun:
         load = self._scenario.load
         margin_us = RATE_CHANGE_ELSEWHERE_US if self._elsewhere else RATE_CHANGE_US
         at_us = -(-(self._here.clock() - self._t0_us + margin_us) // SECOND_US) * SECOND_US
-        ends_us = None if load.duration_s is None else load.duration_s * SECOND_US
+        ends_us = None if load.whole_s is None else load.whole_s * SECOND_US
         if load.rate_may_change and (ends_us is None or at_us < ends_us):
             await self._voice.say(RateChanged, at_us=at_us, rate_per_s=rate_per_s)
             crew.change_rate(ChangeRate(at_us, rate_per_s))
@@ -251,8 +251,8 @@ class OneRun:
 
     def _rest_within_s(self) -> float | None:
         """A load of a given number of requests ends when it ends; its workers' death shows as silence."""
-        duration_s = self._scenario.load.duration_s
-        return None if duration_s is None else self._scenario.timeouts.grace_s + self._patience.rest_s
+        whole_s = self._scenario.load.whole_s
+        return None if whole_s is None else self._scenario.timeouts.grace_s + self._patience.rest_s
 
     def _endings_elsewhere(self) -> list[Finished]:
         words = self._follower.words

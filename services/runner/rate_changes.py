@@ -88,15 +88,20 @@ class Arrivals:
         """All workers that are told the same go on sharing one whole exactly."""
         load, before = self._load, self._whole
         kept = before.due_before(at_us)
-        left = None if load.requests is None else load.requests - kept
-        left_us = None if load.duration_s is None else max(0, round(load.duration_s * SECOND_US) - at_us)
-        after: Schedule
-        if load.poisson_per_s is not None:
-            left_s = None if left_us is None else left_us / SECOND_US
-            after = PoissonArrivals(rate_per_s, left_s, left, f"{self._seed}/{at_us}")
-        else:
-            after = EvenRate.of(rate_per_s, wait_at(before, at_us), left_us, left)
-        self._whole = Continued(before, at_us, after, kept)
+        left_us = None if load.whole_s is None else max(0, round(load.whole_s * SECOND_US) - at_us)
+
+        def after(requests: int | None) -> Schedule:
+            if load.poisson_per_s is not None:
+                left_s = None if left_us is None else left_us / SECOND_US
+                return PoissonArrivals(rate_per_s, left_s, requests, f"{self._seed}/{at_us}")
+            return EvenRate.of(rate_per_s, wait_at(before, at_us), left_us, requests)
+
+        left = None
+        if load.requests is not None:
+            warm_us = (load.warmup_s or 0) * SECOND_US
+            unjudged = after(None).due_before(warm_us - at_us) + before.due_before(min(warm_us, at_us))
+            left = load.requests + unjudged - kept
+        self._whole = Continued(before, at_us, after(left), kept)
         self.mine = self._share.deal(self._whole)
 
 

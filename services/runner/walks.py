@@ -13,6 +13,7 @@ from services.runner.errors import FeedExhausted, RenderFailed
 from services.runner.journey import Itinerary, Script, Walk
 from services.runner.loads import make_load
 from services.runner.pacing import SECOND_US
+from services.runner.phases import RunPhases
 from services.runner.request import WireRequest
 from services.runner.sharding import Share
 from services.runner.slot import Slot
@@ -41,7 +42,7 @@ class Sender(Protocol):
 class Walks:
     """A Load to the engine, a LoadTarget to the load profile. started: iterations."""
 
-    def __init__(self, script: Script, settings: LoadSettings, sender: Sender, share: Share) -> None:
+    def __init__(self, script: Script, settings: LoadSettings, sender: Sender, share: Share, phases: RunPhases) -> None:
         self._sender = sender
         self._itinerary = Itinerary.of(script, settings, share)
         self._walks: dict[Slot, Walk] = {}
@@ -50,7 +51,7 @@ class Walks:
         self.started = 0
         self.t0_ns = sender.t0_ns
         self.new_slot = sender.new_slot
-        self._load = make_load(settings, self, share, script.seed)
+        self._load = make_load(settings, self, share, script.seed, phases)
 
     # what the load profile asks for
 

@@ -55,7 +55,7 @@ def _fell_silent(facts: Facts) -> Vote:
     since_s = totals.last_answer_us / 1e6
     item = evidence(
         CAUSE,
-        f"after second {since_s:.2f} nothing was answered: {plural(unanswered, 'request')} in the "
+        f"after second {facts.load.from_s + since_s:.2f} nothing was answered: {plural(unanswered, 'request')} in the "
         f"{silence_us / 1e6:.1f} s that followed ({_kinds(facts)})",
         "requests after the last answer against requests before it",
         effect=silence_us / 1e6,

@@ -29,9 +29,10 @@ def detect(facts: Facts, history: History) -> Vote:
             return innocent(CAUSE, "failures are not confined to one stretch of the run")
         return innocent(CAUSE, "no request failed on the target's side")
     width_s = facts.blocks.width_s
+    first_s, end_s = (facts.load.from_s + block * width_s for block in (burst.first, burst.end))
     item = evidence(
         CAUSE,
-        f"{seconds(burst.first * width_s, burst.end * width_s)} {percent(burst.inside)} of the requests failed "
+        f"{seconds(first_s, end_s)} {percent(burst.inside)} of the requests failed "
         f"({burst.failed} failures), outside {percent(burst.outside)}",
         "share of failures inside the stretch against outside",
         effect=burst.inside - burst.outside,

@@ -60,7 +60,8 @@ def _found(facts: Facts, first: int, failed: int, judged: int) -> Vote:
     blocks = facts.blocks
     share = failed / judged
     p_value = float(binom.sf(failed - 1, judged, NOISE_SHARE))
-    since = f"from second {first * blocks.width_s:g} to the end" if first else "all through the run"
+    first_s = facts.load.from_s + first * blocks.width_s
+    since = f"from second {first_s:g} to the end" if first else "all through the run"
     kinds = {f"status {status}": count for status, count in facts.totals.by_status.items() if status >= 500}
     kinds |= {k: n for k, n in facts.totals.by_error.items() if k not in ("cancelled", "client", "check_failed")}
     item = evidence(

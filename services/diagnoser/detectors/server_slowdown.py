@@ -45,8 +45,9 @@ def detect(facts: Facts, history: History) -> Vote:
 def _evidence(facts: Facts, shift: Shift) -> Evidence:
     blocks = facts.blocks
     if shift.reference is None:
-        end = "to the end" if shift.end == blocks.count else f"to {shift.end * blocks.width_s:g}"
-        when = f"from second {shift.first * blocks.width_s:g} {end}"
+        first_s, end_s = (facts.load.from_s + block * blocks.width_s for block in (shift.first, shift.end))
+        end = "to the end" if shift.end == blocks.count else f"to {end_s:g}"
+        when = f"from second {first_s:g} {end}"
         compared = "median service time of these seconds against the others of the run"
         against = "the rest of the run"
     else:

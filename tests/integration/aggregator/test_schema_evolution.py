@@ -19,6 +19,7 @@ from queryscope.importing import import_run
 from queryscope.portable import read_events
 from queryscope.rebuilding import rebuild
 from schemas.base import Frozen
+from schemas.catalogue import record_types
 from schemas.codec import encode_line
 from schemas.topics import BREACHES, DIAGNOSES, OUTCOMES, RUNS, SUMMARIES, TOPICS, partition_of
 from services.aggregator.verify import digest, verify
@@ -110,9 +111,12 @@ def told_then(release: Path, then: Recorded) -> dict[str, str]:
 
 
 def _events(lines: list[bytes]) -> dict[str, str]:
+    """As this release would write what was said: it may have more to say."""
     records = [json.loads(line) for line in lines]
     kinds = ("RunJudged", "RunLost", "SlaBreached", "SlaRecovered")
-    return {each["id"]: digest(each) for each in records if each["type"] in kinds}
+    types = record_types()
+    said = [(each["id"], types[each["type"]], json.dumps(each).encode()) for each in records if each["type"] in kinds]
+    return {record_id: digest(json.loads(kind.write(kind.read(line)))) for record_id, kind, line in said}
 
 
 class OfTomorrow(Frozen):

@@ -88,6 +88,7 @@ class Stream:
         in_flight: int = 0,
         cpu_share: float = 0.1,
         loop_lag_us: int = 0,
+        stage: int = 0,
     ) -> WindowMark:
         record = WindowMark(
             run=self.run,
@@ -97,6 +98,7 @@ class Stream:
             last_seq=self.seq - 1,
             started=started,
             intended=started,
+            stage=stage,
             in_flight=in_flight or sum(count for _, count in ages),
             in_flight_ages=list(ages),
             final=final,

@@ -18,6 +18,7 @@ from services.aggregator.decoding import FoldedOutcome, OutcomeDecoder
 from services.aggregator.fold import FoldedMark
 from services.aggregator.progress import WorkerProgress
 from services.aggregator.run_state import new_state, state_from_bytes
+from services.aggregator.seconds import Part
 from services.aggregator.sla_watch import result
 from tests.unit.aggregator.synthetic import RUN, SECOND_US, T0_US, Stream, accepted, lines_of, scenario, simple_stream
 
@@ -43,7 +44,7 @@ class Watched:
 
     def _close(self, outcomes: Sequence[RequestOutcome], mark: WindowMark) -> None:
         folded = [FoldedMark(RUN, 0, mark.window, mark, 0)]
-        closed = close_window(self.run, [("default", totals_of(outcomes))], folded, {}, False)
+        closed = close_window(self.run, [Part(0, "default", totals_of(outcomes))], folded, {}, False)
         self.breaches += closed.breaches
         if self.restart:
             self.run.state = state_from_bytes(self.run.state.to_bytes(), len(self.run.scenario.sla))

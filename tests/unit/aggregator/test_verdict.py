@@ -1,22 +1,25 @@
 """Verdicts: what a run comes to, its regression, and what stays out of it."""
 
 import random
+from collections.abc import Sequence
 
 import pytest
 
 from backbone.maths.regression import blocks_of, compare_with_baseline
+from backbone.maths.totals import Totals
 from schemas.lifecycle import BaselineBlocks, FrozenBaseline, RunJudged
 from schemas.load import Load
 from schemas.outcomes import StopReason
-from schemas.results import TimelineRow
+from schemas.results import TOTAL, TimelineRow
 from services.aggregator.closing import OpenRun, close_window
 from services.aggregator.decoding import OutcomeDecoder
 from services.aggregator.errors import PartialCorrupt
 from services.aggregator.fold import PartitionFold, by_worker
 from services.aggregator.partials import totals_from_bytes, totals_to_bytes
 from services.aggregator.run_state import new_state, state_from_bytes
+from services.aggregator.seconds import Part
 from services.aggregator.verdict import Judgement, judge
-from tests.unit.aggregator.synthetic import RUN, T0_US, Stream, accepted, lines_of, scenario, simple_stream
+from tests.unit.aggregator.synthetic import RUN, SECOND_US, T0_US, Stream, accepted, lines_of, scenario, simple_stream
 
 
 def judged(
@@ -36,7 +39,7 @@ def judged(
     last = max((mark.window for mark in changes.marks), default=-1)
     rows: list[TimelineRow] = []
     for window in range(last + 1):
-        parts = [(group[2], totals) for _, group, totals in changes.partials if group[0] == window]
+        parts = [Part(group[1], group[2], totals) for _, group, totals in changes.partials if group[0] == window]
         marks = [mark for mark in changes.marks if mark.window == window]
         rows.append(close_window(run, parts, marks, progress, window == last).rows[0])
     return judge(run, progress, rows, failure)
@@ -168,3 +171,58 @@ def test_bytes_that_are_no_totals_or_state_are_refused(data: bytes) -> None:
         totals_from_bytes(data)
     with pytest.raises(PartialCorrupt):
         state_from_bytes(data, 1)
+
+
+def phased(stages: Sequence[int], *, spoiled: int | None = None, latency_us: int = 1_000) -> Stream:
+    """A second for each stage, 50 requests in each; those of stage `spoiled` are slow, fail, and the client is late."""
+    stream = Stream()
+    for second, stage in enumerate(stages):
+        bad = stage == spoiled
+        for number in range(50):
+            finished_us = second * SECOND_US + number * 20_000 + 10_000
+            stream.outcome(finished_us, 900_000 if bad else latency_us, stage=stage, status=500 if bad else 200)
+        stream.mark(second, stage=stage, started=50, loop_lag_us=900_000 if bad else 0, final=second + 1 == len(stages))
+    return stream
+
+
+WARM = [-1, -1, -1, 0, 0, 0, 0, -1]
+WARM_LOAD = Load.model_validate({"rate": 50, "duration": 4, "warmup": 3, "cooldown": 1})
+PROMISES = ("p95 < 100ms", "error_rate < 1%", "throughput >= 45/s", "p95 < 100ms over 2s for 1 windows")
+
+
+def test_what_is_not_judged_counts_as_an_event_and_as_nothing_else() -> None:
+    spoiled = judged(phased(WARM, spoiled=-1), *PROMISES, load=WARM_LOAD).result
+    fine = judged(phased(WARM), *PROMISES, load=WARM_LOAD).result
+    assert (spoiled.verdict, spoiled.validity, fine.verdict) == ("pass", fine.validity, "pass")
+    assert spoiled.metrics == fine.metrics
+    assert (spoiled.metrics.requests, spoiled.metrics.failed) == (200, 0)
+    assert spoiled.metrics.duration_s == pytest.approx(4, abs=0.05)
+    assert (spoiled.events.aggregated, spoiled.events.unjudged) == (400, 200)
+    assert spoiled.metrics.attempts + spoiled.metrics.cancelled + spoiled.events.unjudged == spoiled.events.aggregated
+
+
+def test_what_is_judged_is_judged_as_ever() -> None:
+    result = judged(phased(WARM, spoiled=0), *PROMISES, load=WARM_LOAD).result
+    assert result.metrics.failed == 200
+    assert [each.status for each in result.sla][:2] == ["not_enough_data", "breach"]
+    assert any(reason.startswith("loop_lag") for reason in result.validity.reasons)
+
+
+def test_a_target_that_never_answered_is_dead_even_if_nothing_was_judged() -> None:
+    stream = Stream()
+    stream.outcome(400_000, status=0, error="connect_refused", stage=-1)
+    stream.mark(0, final=True, stopped="target_dead", stage=-1)
+    assert judged(stream, load=WARM_LOAD).result.status == "failed"
+
+
+def test_a_run_in_phases_goes_on_from_what_was_stored() -> None:
+    state = new_state(1)
+    state.add({-1: {TOTAL: totals_of_one()}, 0: {TOTAL: totals_of_one(), "a": totals_of_one()}})
+    state.note_marks([Stream().mark(0, stage=0)])
+    again = state_from_bytes(state.to_bytes(), 1)
+    assert again.to_bytes() == state.to_bytes()
+    assert (again.stage, again.judged_s, again.unjudged, again.totals[TOTAL].requests) == (0, 1, 1, 1)
+
+
+def totals_of_one() -> Totals:
+    return Totals(requests=1, by_status={200: 1})
