@@ -18,7 +18,8 @@ from backbone.database.migrate import revision_of
 from backbone.database.tables import offsets
 from backbone.log.opening import open_log
 from backbone.search.opening import open_search
-from backbone.settings import ENV_PREFIX, Settings, origin_of, prepare_data_dir, shown_url
+from backbone.settings import ENV_PREFIX, Settings, origin_of, prepare_data_dir
+from backbone.urls import shown_url
 from schemas.base import Frozen
 
 PACKAGES = ("schemas", "backbone", "services", "queryscope", "lab", "migrations")

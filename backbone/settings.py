@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 import platformdirs
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from backbone.errors import SettingsError
 from backbone.origins import parse_origin
+from backbone.urls import shown_url, sqlite_path, sqlite_url
 
 ENV_PREFIX = "QUERYSCOPE_"
 LOG_FILE = "log.db"
@@ -31,26 +32,6 @@ URL_SCHEMES: Mapping[str, tuple[tuple[str, ...], str]] = {
 
 def _default_data_dir() -> Path:
     return Path(platformdirs.user_data_dir("queryscope", appauthor=False))
-
-
-def sqlite_url(path: Path) -> str:
-    """The URL of a SQLite file; `sqlite_path` is its inverse."""
-    return f"sqlite:///{path}"
-
-
-def sqlite_path(url: str) -> Path:
-    """The file a sqlite:///... URL names (three slashes and a relative path, four for an absolute one)."""
-    prefix = "sqlite:///"
-    if not url.startswith(prefix) or not url[len(prefix) :]:
-        raise SettingsError(f"'{url}' names no file: write sqlite:////absolute/path.db")
-    return Path(url[len(prefix) :])
-
-
-def shown_url(url: str) -> str:
-    """The URL as messages and logs may show it: without its password."""
-    parts = urlsplit(url)
-    login, at, host = parts.netloc.rpartition("@")
-    return urlunsplit(parts._replace(netloc=f"{login.partition(':')[0]}:***@{host}")) if ":" in login and at else url
 
 
 class Settings(BaseSettings):

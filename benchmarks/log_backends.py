@@ -15,7 +15,7 @@ from pathlib import Path
 
 from backbone.log.opening import open_log
 from backbone.log.port import Log
-from backbone.settings import sqlite_url
+from backbone.urls import sqlite_url
 from benchmarks.processes import tree
 from tests.stack.fetching import NotFetched, java_home
 from tests.stack.kafka import JAVA, KafkaBroker

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from backbone.database.engine import open_database
 from backbone.log.port import Batch, Log
-from backbone.settings import sqlite_url
+from backbone.urls import sqlite_url
 from schemas.topics import OUTCOMES
 from services.aggregator.decoding import OutcomeDecoder
 from services.aggregator.fold import PartitionFold, by_worker

@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from backbone.database.errors import DatabaseMisconfigured
-from backbone.settings import sqlite_path
 from backbone.sqlite_commits import Commits
+from backbone.urls import sqlite_path
 
 READERS = 8
 WRITERS = 4

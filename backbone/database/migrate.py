@@ -1,11 +1,13 @@
 """Owns bringing a database to the schema of this version. It must not know any table: the revisions do.
 
-A database that is up to date is recognised without loading Alembic, which costs more than the rest of a start.
+Alembic, which costs more than the rest of a start, is loaded only to migrate: a database that is up to date is
+recognised without it, and a fresh file gets the tables as they are now, which is what the revisions lead to.
 """
 
 import asyncio
 import contextlib
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -15,9 +17,9 @@ from backbone.database.adapters import MIGRATION_S, adapter_of
 from backbone.database.errors import DatabaseMisconfigured
 from backbone.database.faults import translated, translated_files
 from backbone.database.migrate_server import ServerSchema
-from backbone.database.revisions import HEAD, VERSION_TABLE, Direction, move
+from backbone.database.revisions import HEAD, VERSION_TABLE, Direction, create, move
 from backbone.filelock import exclusive_lock
-from backbone.settings import shown_url, sqlite_path
+from backbone.urls import shown_url, sqlite_path
 
 BUSY_TIMEOUT_S = 10.0
 
@@ -60,13 +62,16 @@ def upgrade_file(path: Path, revision: str = "head") -> None:
         found = current_revision(path)
         if revision == "head" and found == HEAD:
             return
-        _run(path, revision, "upgrade")
+        if revision == "head" and found is None:
+            _in_transaction(path, create)
+        else:
+            _migrate(path, revision, "upgrade")
 
 
 def downgrade_file(path: Path, revision: str) -> None:
     """Takes the file back to an older revision ("base": no tables); blocks."""
     with exclusive_lock(path.with_name(path.name + ".lock")):
-        _run(path, revision, "downgrade")
+        _migrate(path, revision, "downgrade")
 
 
 def current_revision(path: Path) -> str | None:
@@ -85,13 +90,17 @@ def current_revision(path: Path) -> str | None:
         return str(row[0]) if row else None
 
 
-def _run(path: Path, revision: str, direction: Direction) -> None:
+def _migrate(path: Path, revision: str, direction: Direction) -> None:
+    _in_transaction(path, lambda connection: move(connection, direction, revision, str(path)))
+
+
+def _in_transaction(path: Path, work: Callable[[sa.Connection], None]) -> None:
     engine = sa.create_engine(sa.URL.create("sqlite", database=str(path)), poolclass=sa.NullPool)
     # The driver would commit before each CREATE TABLE; this way a migration that is killed leaves nothing behind.
     sa.event.listen(engine, "connect", lambda connection, _: setattr(connection, "isolation_level", None))
     sa.event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
     try:
         with engine.begin() as connection:
-            move(connection, direction, revision, str(path))
+            work(connection)
     finally:
         engine.dispose()

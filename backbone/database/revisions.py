@@ -1,4 +1,7 @@
-"""Owns running this project's Alembic revisions on an open connection. It must not know any table: the revisions do."""
+"""Owns running this project's Alembic revisions on an open connection, or making at once what they lead to.
+
+It must not know any table: the revisions and the metadata do.
+"""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -6,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import sqlalchemy as sa
 
 from backbone.database.errors import DatabaseMisconfigured
+from backbone.database.tables import metadata
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -15,6 +19,15 @@ SCRIPTS = Path(__file__).parents[2] / "migrations"
 VERSION_TABLE = "alembic_version"
 
 Direction = Literal["upgrade", "downgrade"]
+
+
+def create(connection: sa.Connection) -> None:
+    """Makes all tables in a database that has none, as of HEAD, in the connection's transaction."""
+    metadata.create_all(connection)
+    only = sa.PrimaryKeyConstraint("version_num", name=f"{VERSION_TABLE}_pkc")
+    stamps = sa.Table(VERSION_TABLE, sa.MetaData(), sa.Column("version_num", sa.String(32), nullable=False), only)
+    stamps.create(connection, checkfirst=True)
+    connection.execute(stamps.insert().values(version_num=HEAD))
 
 
 def move(connection: sa.Connection, direction: Direction, revision: str, shown: str) -> None:

@@ -4,7 +4,6 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 Row = Mapping[str, Any]  # Any: column values of several types
@@ -27,12 +26,19 @@ def _keys(table: sa.Table) -> list[str]:
 
 
 def _statement(conn: AsyncConnection, table: sa.Table, names: Collection[str]) -> sa.Insert:
+    """Only the dialect that is spoken is imported: each costs a start some tens of milliseconds."""
     keys, changed = _keys(table), sorted(names)
     if conn.dialect.name in ("mysql", "mariadb"):
+        from sqlalchemy.dialects import mysql
+
         into = mysql.insert(table)
         # IGNORE would swallow other errors too: a key set to itself changes nothing
         return into.on_duplicate_key_update({name: into.inserted[name] for name in changed or keys[:1]})
-    insert = sqlite.insert(table) if conn.dialect.name == "sqlite" else postgresql.insert(table)
+    if conn.dialect.name == "sqlite":
+        from sqlalchemy.dialects.sqlite import insert as insert_of
+    else:
+        from sqlalchemy.dialects.postgresql import insert as insert_of  # type: ignore[assignment]  # the same methods
+    insert = insert_of(table)
     if not changed:
         return insert.on_conflict_do_nothing(index_elements=keys)
     return insert.on_conflict_do_update(index_elements=keys, set_={name: insert.excluded[name] for name in changed})

@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 from backbone.log.embedded import open_embedded_log
 from backbone.log.errors import LogMisconfigured
 from backbone.log.port import Log
-from backbone.settings import sqlite_path
+from backbone.urls import sqlite_path
 
 
 async def open_log(url: str, partitions: int) -> Log:

@@ -6,7 +6,7 @@ from pydantic import SecretStr
 
 from backbone.search.errors import SearchMisconfigured
 from backbone.search.port import SearchIndex
-from backbone.settings import sqlite_path
+from backbone.urls import sqlite_path
 
 
 async def open_search(url: str, api_key: SecretStr | None = None) -> SearchIndex:

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from backbone.database import tables as t
 from backbone.database.engine import open_database
 from backbone.platform import Platform
-from backbone.settings import sqlite_url
+from backbone.urls import sqlite_url
 from backbone.views import run_result
 from schemas.results import RunResult
 from schemas.scenario import Scenario

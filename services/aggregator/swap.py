@@ -19,7 +19,7 @@ from backbone.database.engine import Database, open_database
 from backbone.database.errors import OwnershipLost
 from backbone.database.outbox import Outbox
 from backbone.platform import Platform
-from backbone.settings import sqlite_url
+from backbone.urls import sqlite_url
 from schemas.breaches import BREACH_RECORDS
 from schemas.codec import decode_line
 from schemas.lifecycle import RUN_RECORDS, Record

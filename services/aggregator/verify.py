@@ -19,7 +19,7 @@ from backbone.database import tables as t
 from backbone.database.engine import Database, open_database
 from backbone.log.port import Log
 from backbone.platform import Platform
-from backbone.settings import sqlite_url
+from backbone.urls import sqlite_url
 from schemas.breaches import SlaBreached, SlaRecovered
 from schemas.codec import decode_line
 from schemas.diagnosis import DIAGNOSIS_RECORDS

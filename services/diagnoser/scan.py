@@ -25,7 +25,7 @@ def worst_stretch(failed: Ints, ended: Ints) -> Stretch | None:
 
     None when nothing failed or when the whole run is the worst stretch.
     """
-    from scipy.stats import chi2
+    from scipy.special import chdtrc
 
     blocks = failed.size
     if blocks < 2 or not failed.sum():
@@ -43,7 +43,7 @@ def worst_stretch(failed: Ints, ended: Ints) -> Stretch | None:
     best = int(np.argmax(gain))
     if gain[best] <= 0:
         return None
-    p_value = min(float(chi2.sf(2 * gain[best], 1)) * first.size, 1.0)
+    p_value = min(float(chdtrc(1, 2 * gain[best])) * first.size, 1.0)
     return Stretch(int(first[best]), int(end[best]), float(inside[best]), float(outside[best]), int(bad[best]), p_value)
 
 

@@ -38,7 +38,8 @@ from services.diagnoser.past import History
 from services.diagnoser.reading import read_facts
 from services.diagnoser.store import has_diagnosis, put_diagnosis
 
-WARM_UP_AFTER_S = 1.0
+WARM_UP_AFTER_S = 5.0
+"""Short runs often need no scipy.stats, and its loading costs a core the better part of a second."""
 
 
 class DiagnoserService:

@@ -128,8 +128,6 @@ def _against(p50_ms: Floats, history: History) -> tuple[Shift | None, float, str
 
 def _clear(fast: Floats, slow: Floats) -> float:
     """p-value of Welch's test where the levels are far apart, else 1."""
-    from scipy.stats import ttest_ind
-
     fast, slow = _measured(fast), _measured(slow)
     if min(fast.size, slow.size) < MIN_PART:
         return 1.0
@@ -138,6 +136,8 @@ def _clear(fast: Floats, slow: Floats) -> float:
         return 1.0
     if np.ptp(fast) == 0.0 and np.ptp(slow) == 0.0:
         return 0.0
+    from scipy.stats import ttest_ind
+
     p_value = float(ttest_ind(np.log(slow), np.log(fast), equal_var=False).pvalue)
     return p_value if math.isfinite(p_value) else 1.0
 

@@ -20,8 +20,6 @@ MIN_COUNT = 5
 
 
 def detect(facts: Facts, history: History) -> Vote:
-    from scipy.stats import binom
-
     totals = facts.totals
     if not totals.answered:
         return not_enough(CAUSE, "nothing was answered")
@@ -33,6 +31,8 @@ def detect(facts: Facts, history: History) -> Vote:
     statuses = {s: n for s, n in totals.by_status.items() if 400 <= s < 500 and s not in (401, 403, 429)}
     listed = ", ".join(f"{status}: {count}" for status, count in statuses.items())
     first_s = float(facts.samples.bad[0, FINISHED]) / 1e6
+    from scipy.stats import binom
+
     # One in a thousand would be noise; how surely is it more?
     p_value = float(binom.sf(totals.bad - 1, totals.judged, 0.001))
     item = evidence(

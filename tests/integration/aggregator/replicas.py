@@ -20,7 +20,8 @@ from aiokafka.errors import KafkaError
 
 from backbone.log.kafka_settings import addresses_of, load_kafka_settings
 from backbone.platform import Platform, open_platform
-from backbone.settings import Settings, sqlite_path
+from backbone.settings import Settings
+from backbone.urls import sqlite_path
 from backbone.waiting import pause
 from schemas.topics import OUTCOMES
 from services.aggregator.fold_service import GROUP, PROJECTION

@@ -1,5 +1,6 @@
 """Owns what SQLite's file alone brings; what every database promises is in its contract tests."""
 
+import contextlib
 import sqlite3
 from pathlib import Path
 
@@ -52,6 +53,27 @@ def test_the_migration_makes_exactly_the_tables_and_takes_them_back(tmp_path: Pa
     engine.dispose()
     migrate.upgrade_file(path)
     assert migrate.current_revision(path) == HEAD
+
+
+def test_a_fresh_file_holds_what_the_revisions_make(tmp_path: Path) -> None:
+    at_once, step_by_step = tmp_path / "at-once.db", tmp_path / "step-by-step.db"
+    migrate.upgrade_file(at_once)
+    migrate.upgrade_file(step_by_step, HEAD)  # a revision's own name: by Alembic
+    assert schema_of(at_once) == schema_of(step_by_step)
+
+
+def schema_of(path: Path) -> list[tuple[str, str]]:
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        return db.execute("SELECT name, sql FROM sqlite_master ORDER BY name").fetchall()
+
+
+def test_a_file_that_was_taken_back_to_nothing_is_made_anew(tmp_path: Path) -> None:
+    path = tmp_path / "queryscope.db"
+    migrate.upgrade_file(path)
+    before = schema_of(path)
+    migrate.downgrade_file(path, "base")
+    migrate.upgrade_file(path)
+    assert schema_of(path) == before
 
 
 def test_head_names_the_newest_revision() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from backbone.database.engine import open_database
 from backbone.database.outbox import Outbox
-from backbone.settings import sqlite_url
+from backbone.urls import sqlite_url
 from schemas.lifecycle import RunCancelRequested
 from schemas.topics import RUNS
 

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from backbone.errors import SettingsError
-from backbone.settings import load_settings, origin_of, prepare_data_dir, shown_url, sqlite_path, sqlite_url
+from backbone.settings import load_settings, origin_of, prepare_data_dir
+from backbone.urls import shown_url, sqlite_path, sqlite_url
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,7 @@ import pytest
 from backbone.log.errors import LogUnavailable
 from backbone.log.opening import open_log
 from backbone.log.port import Log
-from backbone.settings import sqlite_url
+from backbone.urls import sqlite_url
 from schemas.outcomes import RequestOutcome, WindowMark, outcome_decoder
 from services.runner.errors import PublisherFailed
 from services.runner.publisher import Publisher

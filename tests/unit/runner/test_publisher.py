@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from backbone.log.errors import LogError, LogFull, LogUnavailable
 from backbone.log.opening import open_log
 from backbone.log.port import Log
-from backbone.settings import sqlite_url
+from backbone.urls import sqlite_url
 from schemas.outcomes import OutcomeRecord, RequestOutcome, WindowMark, outcome_decoder
 from services.runner.errors import PublisherFailed
 from services.runner.publisher import BATCH_RECORDS, Publisher
