@@ -49,7 +49,9 @@ lint: .venv/.installed-test
 check: lint
 	$(BIN)/pytest tests/unit tests/contract
 
+# Compiled first: they start hundreds of processes, where the environment may forbid writing what was compiled.
 test: lint
+	@$(BIN)/python -m compileall -q -j 0 schemas backbone services queryscope lab migrations
 	QUERYSCOPE_STACK=$(STACK) $(BIN)/pytest $(PARALLEL)
 
 benchmark: .venv/.installed-test

@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from backbone.database.engine import Database
 from backbone.database.errors import DatabaseFull, DatabaseUnavailable, ForeignIncarnation, OwnershipLost
-from backbone.database.offsets import advance_offset, load_offset
+from backbone.database.offsets import advance_offset, load_offset, load_offsets
 from backbone.errors import ConsumerStopped, RecordUndecodable
 from backbone.log.errors import LogError, LogFull, LogUnavailable, OffsetOutOfRange
 from backbone.log.port import Batch, Log, Membership
@@ -131,7 +131,7 @@ class RecordConsumer:
         try:
             while not stop.is_set():
                 try:
-                    self._own(await subscription.owned())
+                    await self._own(await subscription.owned())
                     self._ends |= {topic: await subscription.ends(topic) for topic in self._topics}
                     if polls % POLLS_PER_DLQ_LOOK == 0:  # wishes are rare, and nobody waits for them
                         self._ends |= {topic: await self._log.ends(topic) for topic in self._dlqs}
@@ -149,11 +149,19 @@ class RecordConsumer:
         finally:
             await _end(running.values(), subscription)
 
-    def _own(self, owned: frozenset[int]) -> None:
-        """Takes over a new assignment; what was lost is forgotten, so that it is loaded anew when it comes back."""
-        if owned != self._owned:
-            self._owned = owned
-            self._positions = {key: position for key, position in self._positions.items() if key[1] in owned}
+    async def _own(self, owned: frozenset[int]) -> None:
+        """Takes over a new assignment; what was lost is forgotten, so that it is loaded anew when it comes back.
+
+        What came is loaded at once, so that partitions with nothing to read cost nothing more.
+        """
+        if owned == self._owned:
+            return
+        async with self._database.read() as conn:
+            known = await load_offsets(conn, self._projection, self._incarnation)
+        kept = {key: position for key, position in self._positions.items() if key[1] in owned}
+        for key in ((topic, partition) for topic in self._topics for partition in owned - self._owned):
+            kept[key] = _Position(known.get(key, 0), known.get(key, 0))
+        self._owned, self._positions = owned, kept
 
     def _topics_of(self, partition: int) -> list[str]:
         """As a rule there is no dead letter, and then nothing to read."""
@@ -162,7 +170,8 @@ class RecordConsumer:
     def _is_behind(self, partition: int) -> bool:
         for topic in self._topics_of(partition):
             position = self._positions.get((topic, partition))
-            if position is None or position.next < self._ends[topic].get(partition, 0):
+            # Beyond the end: of another log, which reading finds out
+            if position is None or position.next != self._ends[topic].get(partition, 0):
                 return True
         return False
 

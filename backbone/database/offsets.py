@@ -12,17 +12,28 @@ async def load_offset(conn: AsyncConnection, projection: str, topic: str, partit
 
     Load it in the same `read()` as the state that goes with it: a commit between the two would be lost silently.
     """
-    row = (
-        await conn.execute(sa.select(offsets.c.next, offsets.c.incarnation).where(_key(projection, topic, partition)))
-    ).one_or_none()
-    if row is None:
-        return 0
-    if row.incarnation != incarnation:
-        raise ForeignIncarnation(
-            f"the database was filled from another log than the one that is open ({projection} of {topic}): "
-            "use the log it belongs to, or move the database file away and it is rebuilt from this log"
-        )
-    return int(row.next)
+    known = await _load(conn, projection, incarnation, offsets.c.topic == topic, offsets.c.partition == partition)
+    return known.get((topic, partition), 0)
+
+
+async def load_offsets(conn: AsyncConnection, projection: str, incarnation: str) -> dict[tuple[str, int], int]:
+    """By topic and partition, the next offset of all that the projection has read. Raises ForeignIncarnation."""
+    return await _load(conn, projection, incarnation)
+
+
+async def _load(
+    conn: AsyncConnection, projection: str, incarnation: str, *where: sa.ColumnElement[bool]
+) -> dict[tuple[str, int], int]:
+    columns = (offsets.c.topic, offsets.c.partition, offsets.c.next, offsets.c.incarnation)
+    known = {}
+    for row in await conn.execute(sa.select(*columns).where(offsets.c.projection == projection, *where)):
+        if row.incarnation != incarnation:
+            raise ForeignIncarnation(
+                f"the database was filled from another log than the one that is open ({projection} of {row.topic}): "
+                "use the log it belongs to, or move the database file away and it is rebuilt from this log"
+            )
+        known[row.topic, row.partition] = int(row.next)
+    return known
 
 
 async def advance_offset(

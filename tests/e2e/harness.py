@@ -21,6 +21,7 @@ from lab.process import LabServer
 
 ROOT = Path(__file__).resolve().parents[2]
 BATCHES_WITHIN_S = 60.0
+LOOK_S = 0.02
 
 
 @dataclass(frozen=True)
@@ -95,8 +96,10 @@ def error_line(done: Done) -> str:
 async def until_batches(cli: Cli, wanted: int) -> None:
     """Returns when so many batches of outcomes are durable on the embedded log."""
     async with asyncio.timeout(BATCHES_WITHIN_S):
-        while await asyncio.to_thread(batches_on, cli) < wanted:
-            pass
+        while True:
+            if await asyncio.to_thread(batches_on, cli) >= wanted:
+                return
+            await asyncio.sleep(LOOK_S)  # the run itself needs the core
 
 
 def batches_on(cli: Cli) -> int:
