@@ -16,7 +16,8 @@ import numpy as np
 from backbone.maths.metrics import distribution
 from backbone.maths.sketch import Sketch
 from backbone.platform import Platform, open_platform
-from backbone.settings import load_settings, sqlite_url
+from backbone.settings import load_settings
+from backbone.urls import sqlite_url
 from lab.llm_settings import LlmSettings
 from lab.process import LabLlm, LabServer
 from lab.settings import TargetSettings
