@@ -23,6 +23,9 @@ if [ -n "${PIP_INDEX_URL:-}" ]; then
   export UV_DEFAULT_INDEX="${UV_DEFAULT_INDEX:-$PIP_INDEX_URL}"
 fi
 
+# An image is made once and started often, and uv's cache is not in it.
+export UV_COMPILE_BYTECODE="${UV_COMPILE_BYTECODE:-1}" UV_LINK_MODE="${UV_LINK_MODE:-copy}"
+
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT INT TERM
 
@@ -32,7 +35,7 @@ uv="$work/tools/bin/uv"
 "$python" -m venv --without-pip "$target"
 "$uv" build --quiet --wheel --python "$python" --out-dir "$work/wheels" "$source_dir"
 for wheel in "$work/wheels"/*.whl; do
-  "$uv" pip install --quiet --compile-bytecode --link-mode copy --python "$target/bin/python" \
+  "$uv" pip install --quiet --python "$target/bin/python" \
     -c "$source_dir/constraints.txt" "${wheel}[${extras}]"
 done
 "$target/bin/queryscope" --version

@@ -17,6 +17,8 @@ from tests.e2e.harness import ROOT, Cli, Target, error_line
 RequireThat = Callable[[bool, str, str], None]
 URL = re.compile(r"http://127\.0\.0\.1:\d+")
 INSTALL_S = 900
+QUICK_INSTALL = {"UV_COMPILE_BYTECODE": "0", "UV_LINK_MODE": "hardlink"}
+"""Nothing is started often here: compiling and copying the libraries would take most of the time."""
 
 
 class Standing:
@@ -119,7 +121,7 @@ def test_the_images_install_script_makes_an_environment_that_works_from_what_the
     subprocess.run(
         [context / "deploy" / "install.sh", home],
         cwd=tmp_path,
-        env=environment | {"PYTHON": sys.executable},
+        env=environment | {"PYTHON": sys.executable, **QUICK_INSTALL},
         check=True,
         timeout=INSTALL_S,
     )
