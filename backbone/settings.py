@@ -48,6 +48,8 @@ class Settings(BaseSettings):
     url: str | None = None
     targets: Annotated[list[str], NoDecode] = Field(default_factory=list)
     origins: Annotated[list[str], NoDecode] = Field(default_factory=list)
+    scenario_env: Annotated[list[str], NoDecode] = Field(default_factory=list)
+    files_dir: Path | None = None
     partitions: int = Field(default=8, ge=1, le=256)
     spool_mb: int = Field(default=1024, ge=0)
     drain_s: float = Field(default=3600.0, ge=0, le=86_400)
@@ -65,7 +67,7 @@ class Settings(BaseSettings):
         """Where outcomes wait while the log is away."""
         return self.data_dir / "spool"
 
-    @field_validator("targets", "origins", mode="before")
+    @field_validator("targets", "origins", "scenario_env", mode="before")
     @classmethod
     def _split_commas(cls, value: object) -> object:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value

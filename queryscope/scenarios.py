@@ -10,9 +10,15 @@ from pydantic import BaseModel, ValidationError
 
 from queryscope.errors import ConfigurationError
 from queryscope.prompts import read_prompts
+from queryscope.variables import with_variables
+from schemas.auth import ApiKey, Auth, Basic
+from schemas.feeds import Feed
 from schemas.llm import Llm, Price
 from schemas.load import Load, Spike, Stage
-from schemas.scenario import Request, Scenario, Step, Timeouts
+from schemas.request import FilePart, Request
+from schemas.scenario import Scenario, Step, Timeouts
+from schemas.scenario_files import with_files
+from schemas.scenario_names import refuse_unknown_names
 
 
 def is_file_argument(target: str) -> bool:
@@ -20,20 +26,25 @@ def is_file_argument(target: str) -> bool:
     return target == "-" or ("://" not in target and target.lower().endswith((".yaml", ".yml", ".json")))
 
 
-def read_scenario(argument: str) -> Scenario:
-    """Reads YAML or JSON from a file, or stdin for "-". Raises ConfigurationError with line and column."""
+def read_scenario(argument: str, variables: Mapping[str, str] | None = None) -> Scenario:
+    """Reads YAML or JSON from a file, or stdin for "-". Raises ConfigurationError with line and column.
+
+    variables: other values for those of the scenario.
+    """
     try:
         text = sys.stdin.read() if argument == "-" else Path(argument).read_text()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise ConfigurationError(f"scenario {argument} cannot be read: {reason}") from None
     if argument == "-":
-        return parse_scenario(text, "standard input")
-    return parse_scenario(text, argument, Path(argument).parent)
+        return parse_scenario(text, "standard input", variables=variables)
+    return parse_scenario(text, argument, Path(argument).parent, variables=variables)
 
 
-def parse_scenario(text: str, origin: str, folder: Path = Path()) -> Scenario:
-    """A scenario from YAML or JSON text; `origin` names it in errors, files of prompts lie below `folder`."""
+def parse_scenario(
+    text: str, origin: str, folder: Path = Path(), *, variables: Mapping[str, str] | None = None
+) -> Scenario:
+    """A scenario from YAML or JSON text; `origin` names it in errors, its files lie below `folder`."""
     from ruamel.yaml import YAML
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
@@ -48,9 +59,26 @@ def parse_scenario(text: str, origin: str, folder: Path = Path()) -> Scenario:
     if not isinstance(document, Mapping):
         raise ConfigurationError(f"{origin}: a scenario is a mapping that has at least `target: http://...`")
     try:
-        return Scenario.model_validate(_with_prompts(_plain(document), folder))
+        scenario = Scenario.model_validate(_with_prompts(_plain(document), folder))
+        scenario = with_variables(scenario, variables or {})
+        scenario = with_files(scenario, lambda path: str((folder / path).absolute()))
+        if scenario.data:
+            _check_data(scenario, document, origin)
     except ValidationError as error:
         raise ConfigurationError(_explain(error, document, origin)) from None
+    return scenario
+
+
+def _check_data(scenario: Scenario, document: object, origin: str) -> None:
+    """Reads the files of rows, and looks whether templates name columns that there are."""
+    from services.runner.errors import ScenarioNotRunnable
+    from services.runner.preparing import columns_of
+
+    try:
+        refuse_unknown_names(scenario, columns_of(scenario))
+    except ScenarioNotRunnable as error:
+        line, column = _position(document, ("data",))
+        raise ConfigurationError(f"{origin}:{line}:{column}: {error}") from None
 
 
 def _plain(node: object) -> object:
@@ -85,7 +113,8 @@ def _explain(error: ValidationError, document: object, origin: str) -> str:
 
 def _known_fields(loc: Sequence[int | str]) -> list[str]:
     models: dict[str, type[BaseModel]] = {"load": Load, "timeouts": Timeouts, "steps": Step, "request": Request}
-    models |= {"stages": Stage, "spike": Spike, "llm": Llm, "prices": Price}
+    models |= {"stages": Stage, "spike": Spike, "llm": Llm, "prices": Price, "data": Feed}
+    models |= {"setup": Step, "auth": Auth, "basic": Basic, "api_key": ApiKey, "multipart": FilePart}
     owner: type[BaseModel] = Scenario
     for part in loc[:-1]:
         owner = models.get(str(part), owner)

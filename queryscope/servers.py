@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from backbone.settings import Settings
 from queryscope.errors import ConfigurationError
 from schemas.scenario import Scenario
+from schemas.scenario_names import environment_of
 
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 
@@ -39,15 +40,21 @@ def choose_server(settings: Settings, scenario: Scenario, *, allow_targets: tupl
     The person at the terminal may do more than a server lets anybody do: literal credentials, prompts and targets
     beyond loopback stay in this process tree unless QUERYSCOPE_URL names the server.
     """
-    credentials = scenario.credential_headers()
+    credentials = scenario.literal_credentials()
+    from_here = bool(scenario.files or environment_of(scenario))
     if settings.url:
         if credentials:
             raise ConfigurationError(
-                f"header {credentials[0]} is a credential and is not sent to {settings.url}: unset QUERYSCOPE_URL "
+                f"{credentials[0]} is a credential and is not sent to {settings.url}: unset QUERYSCOPE_URL "
                 "to run it from here"
+            )
+        if from_here:
+            raise ConfigurationError(
+                f"the scenario reads files or variables of this machine, which {settings.url} has not: unset "
+                "QUERYSCOPE_URL to run it from here"
             )
         return find_server(settings)
     host = urlsplit(scenario.target).hostname or ""
-    if credentials or scenario.has_prompts or allow_targets or host not in LOOPBACK_NAMES:
+    if credentials or from_here or scenario.has_prompts or allow_targets or host not in LOOPBACK_NAMES:
         return None
     return find_server(settings)

@@ -5,33 +5,19 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
+from schemas.auth import CREDENTIAL_HEADERS, REDACTED, Auth, is_literal_secret, is_secret_name
 from schemas.base import Strict
-from schemas.headers import Headers
+from schemas.feeds import Feed, Identifier
 from schemas.journey import Think
 from schemas.llm import Llm, Price
 from schemas.load import Load, Seconds
+from schemas.request import Request
+from schemas.scenario_names import refuse_unknown_names
 from schemas.sla import STREAM_TIMINGS, Sla, parse_sla
 
-Method = Annotated[str, Field(pattern=r"^[A-Z]{1,16}$")]
+__all__ = ["CREDENTIAL_HEADERS", "REDACTED", "Request", "Scenario", "Step", "Timeouts", "Variables"]
 
-CREDENTIAL_HEADERS = frozenset(
-    {"authorization", "proxy-authorization", "cookie", "x-api-key", "api-key", "x-auth-token"}
-)
-REDACTED = "***"
-
-
-class Request(Strict):
-    """One HTTP request. `path` is joined to the target; empty means the target's own path and query."""
-
-    method: Method = "GET"
-    path: str = ""
-    headers: Headers = {}
-    body: str | None = None
-
-    @field_validator("method", mode="before")
-    @classmethod
-    def _upper(cls, method: object) -> object:
-        return method.upper() if isinstance(method, str) else method
+Variables = dict[Identifier, str | int | float | bool]
 
 
 class Step(Strict):
@@ -45,6 +31,7 @@ class Step(Strict):
     request: Request = Request()
     llm: Llm | None = None
     think: Think | None = None
+    auth: Auth | None = None
 
     @model_validator(mode="after")
     def _request_or_llm(self) -> "Step":
@@ -72,10 +59,16 @@ class Scenario(Strict):
     """A whole benchmark. Runs of the same name and target form a history. prices: by model.
 
     sequence: an iteration is all steps in their order on the same user; else it is one step of the weighted mix.
+    variables, data (rows from files) and what setup extracts fill in the templates. setup: once in each worker, before
+    the load. auth: for every step that has none of its own.
     """
 
     name: Annotated[str, Field(max_length=200)] = ""
     target: str
+    variables: Variables = {}
+    data: Annotated[list[Feed], Field(max_length=16)] = []
+    auth: Auth | None = None
+    setup: Annotated[list[Step], Field(max_length=0)] = []
     steps: Annotated[list[Step], Field(min_length=1, max_length=64)] = [Step()]
     sequence: bool = False
     load: Load = Load()
@@ -133,14 +126,43 @@ class Scenario(Strict):
                 raise ValueError(f"SLA '{sla.text}': {sla.of} is measured on streamed llm steps, and there is none")
         return self
 
-    def credential_headers(self) -> list[str]:
-        """Names of headers whose literal value is a credential."""
-        return [
-            name
-            for step in self.steps
+    @model_validator(mode="after")
+    def _values_known(self) -> "Scenario":
+        for what, names in (
+            ("setup steps", [step.name for step in self.setup]),
+            ("feeds", [f.name for f in self.data]),
+        ):
+            if len(set(names)) != len(names):
+                raise ValueError(f"two {what} have the same name: give each its own")
+        if any(step.llm is not None for step in self.setup):
+            raise ValueError("a setup step is a request: an llm call has no place there")
+        refuse_unknown_names(self, None)
+        return self
+
+    @property
+    def all_steps(self) -> list[Step]:
+        """Those of the setup and those of the load."""
+        return [*self.setup, *self.steps]
+
+    def literal_credentials(self) -> list[str]:
+        """Where a credential itself stands: such a scenario stays on this machine, and is logged without it."""
+        found = [
+            f"header {name}"
+            for step in self.all_steps
             for name, value in step.headers.items()
-            if name.lower() in CREDENTIAL_HEADERS and value != REDACTED
+            if name.lower() in CREDENTIAL_HEADERS and is_literal_secret(value)
         ]
+        auths = [("auth", self.auth), *((f"auth of step '{step.name}'", step.auth) for step in self.all_steps)]
+        found += [where for where, auth in auths if auth is not None and auth.literal]
+        return found + [f"variable {name}" for name, value in self.variables.items() if _is_secret(name, value)]
+
+    @property
+    def files(self) -> list[str]:
+        """The files that whoever makes its load has to read."""
+        auths = [auth for auth in (self.auth, *(step.auth for step in self.all_steps)) if auth is not None]
+        secrets = [secret.file for auth in auths for _, secret in auth.secrets() if not isinstance(secret, str)]
+        bodies = [file for step in self.all_steps for file in step.request.files]
+        return [*(feed.file for feed in self.data), *bodies, *secrets]
 
     @property
     def has_prompts(self) -> bool:
@@ -149,12 +171,27 @@ class Scenario(Strict):
 
     def redacted(self, *, prompts: bool = True) -> "Scenario":
         """The scenario as it may be logged: literal credentials replaced by ***, and prompts unless told otherwise."""
-        return self.model_copy(update={"steps": [_redacted(step, prompts) for step in self.steps]})
+        return self.model_copy(
+            update={
+                "steps": [_redacted(step, prompts) for step in self.steps],
+                "setup": [_redacted(step, prompts) for step in self.setup],
+                "auth": None if self.auth is None else self.auth.redacted(),
+                "variables": {k: REDACTED if _is_secret(k, v) else v for k, v in self.variables.items()},
+            }
+        )
+
+
+def _is_secret(name: str, value: object) -> bool:
+    return is_secret_name(name) and is_literal_secret(str(value))
 
 
 def _redacted(step: Step, prompts: bool) -> Step:
-    headers = {name: REDACTED if name.lower() in CREDENTIAL_HEADERS else value for name, value in step.headers.items()}
+    headers = {
+        name: REDACTED if name.lower() in CREDENTIAL_HEADERS and is_literal_secret(value) else value
+        for name, value in step.headers.items()
+    }
+    common = {"auth": None if step.auth is None else step.auth.redacted()}
     if step.llm is None:
-        return step.model_copy(update={"request": step.request.model_copy(update={"headers": headers})})
+        return step.model_copy(update=common | {"request": step.request.model_copy(update={"headers": headers})})
     hidden = {"headers": headers} | ({"prompt": REDACTED} if prompts else {})
-    return step.model_copy(update={"llm": step.llm.model_copy(update=hidden)})
+    return step.model_copy(update=common | {"llm": step.llm.model_copy(update=hidden)})

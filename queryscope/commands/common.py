@@ -10,6 +10,7 @@ from rich.console import Console
 
 from backbone.settings import Settings, load_settings, origin_of
 from backbone.telemetry import configure_logging
+from queryscope.errors import ConfigurationError
 
 Command = TypeVar("Command", bound=Callable[..., object])
 
@@ -51,3 +52,15 @@ def stdout_console() -> Console:
 def as_json_text(value: object) -> str:
     """Compact JSON for stdout."""
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+
+
+def pairs(items: object, separator: str, form: str) -> dict[str, str]:
+    """What a repeatable option says. Raises ConfigurationError with the form it has to have."""
+    assert isinstance(items, tuple)
+    pairs = {}
+    for item in items:
+        name, found, value = str(item).partition(separator)
+        if not found or not name.strip():
+            raise ConfigurationError(f"'{item}' is not of the form {form}")
+        pairs[name.strip()] = value.strip()
+    return pairs

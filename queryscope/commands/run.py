@@ -13,20 +13,21 @@ from pydantic import ValidationError
 from backbone.settings import Settings
 from backbone.views import RunEvent
 from queryscope import exits
-from queryscope.commands.common import command_settings, stdout_console
+from queryscope.commands.common import command_settings, pairs, stdout_console
 from queryscope.errors import ConfigurationError, FrontDoorError, OurFailure, as_front_door_error, first_line
 from queryscope.llm_options import llm_step
 from queryscope.prompts import read_prompts
 from queryscope.render.seconds_csv import seconds_csv
 from queryscope.scenarios import is_file_argument, read_scenario
 from queryscope.sessions import RunOrder, Session, embedded_session, follow
+from queryscope.variables import check_environment
 from schemas.results import RunResult
 from schemas.scenario import Scenario
 from services.runner.file_limit import allowed_files, shortage
 
 LOAD_OPTIONS = ("requests", "concurrency", "rate", "duration", "warmup", "workers")
 Watcher = Callable[[RunEvent], None]
-SCENARIO_OVERRIDES = ("labels", "name", "slas", "insecure", "workers")
+SCENARIO_OVERRIDES = ("variables", "labels", "name", "slas", "insecure", "workers")
 
 
 @click.command()
@@ -46,6 +47,7 @@ SCENARIO_OVERRIDES = ("labels", "name", "slas", "insecure", "workers")
 @click.option("--insecure", is_flag=True, help="Do not check the server's certificate.")
 @click.option("--sla", "slas", multiple=True, metavar="EXPR", help="A promise, like 'p95 < 200ms'; repeatable.")
 @click.option("--label", "labels", multiple=True, metavar="k=v", help="A label; repeatable.")
+@click.option("--var", "variables", multiple=True, metavar="k=v", help="With a scenario file: a variable; repeatable.")
 @click.option("--name", help="Runs of one name and target form a history.")
 @click.option("--baseline", metavar="RUN", help="The run to compare with.")
 @click.option("--allow-target", "allow", multiple=True, metavar="CIDR", help="Allow link-local or metadata addresses.")
@@ -109,7 +111,11 @@ def scenario_from(target: str, options: dict[str, object]) -> Scenario:
         given = [name for name, value in options.items() if value and name not in SCENARIO_OVERRIDES]
         if given:
             raise ConfigurationError(f"--{given[0]} does not go with a scenario file: write it in {target}")
-        return _with_overrides(read_scenario(target), options)
+        scenario = read_scenario(target, pairs(options["variables"], "=", "--var k=v"))
+        check_environment(scenario)
+        return _with_overrides(scenario, options)
+    if options["variables"]:
+        raise ConfigurationError("--var goes with a scenario file: a URL has no variables")
     fields = {
         "target": target,
         "name": options["name"] or "",
@@ -118,7 +124,7 @@ def scenario_from(target: str, options: dict[str, object]) -> Scenario:
         "timeouts": {"total": options["timeout"]} if options["timeout"] else {},
         "insecure": options["insecure"],
         "sla": _items(options["slas"]),
-        "labels": _pairs(options["labels"], "=", "--label k=v"),
+        "labels": pairs(options["labels"], "=", "--label k=v"),
     }
     try:
         return Scenario.model_validate(fields)
@@ -127,7 +133,7 @@ def scenario_from(target: str, options: dict[str, object]) -> Scenario:
 
 
 def _step(target: str, options: dict[str, object]) -> dict[str, object]:
-    headers = _pairs(options["headers"], ":", "-H 'K: V'")
+    headers = pairs(options["headers"], ":", "-H 'K: V'")
     prompt = options["prompt"]
     llm = llm_step(target, options | {"prompt": None if prompt is None else read_prompts(str(prompt))}, headers)
     if llm is not None:
@@ -139,7 +145,7 @@ def _step(target: str, options: dict[str, object]) -> dict[str, object]:
 
 def _with_overrides(scenario: Scenario, options: dict[str, object]) -> Scenario:
     fields = scenario.model_dump(by_alias=False)
-    fields["labels"] |= _pairs(options["labels"], "=", "--label k=v")
+    fields["labels"] |= pairs(options["labels"], "=", "--label k=v")
     fields["name"] = options["name"] or fields["name"]
     fields["sla"] += _items(options["slas"])
     fields["insecure"] = fields["insecure"] or options["insecure"]
@@ -153,16 +159,6 @@ def _with_overrides(scenario: Scenario, options: dict[str, object]) -> Scenario:
 def _items(value: object) -> list[object]:
     assert isinstance(value, tuple)
     return list(value)
-
-
-def _pairs(items: object, separator: str, form: str) -> dict[str, str]:
-    pairs = {}
-    for item in _items(items):
-        name, found, value = str(item).partition(separator)
-        if not found or not name.strip():
-            raise ConfigurationError(f"'{item}' is not of the form {form}")
-        pairs[name.strip()] = value.strip()
-    return pairs
 
 
 def _body(value: object) -> str | None:

@@ -107,9 +107,9 @@ async def create_run(
     baseline: Annotated[RunId | None, Query(description="Compare with this run.")] = None,
 ) -> RunTicket:
     """Asks for a run of the scenario in the body."""
-    if credentials := scenario.credential_headers():
+    if credentials := scenario.literal_credentials():
         raise LiteralCredential(
-            f"header {credentials[0]} is a credential and would be kept: run it from the terminal, which keeps it out "
+            f"{credentials[0]} is a credential and would be kept: run it from the terminal, which keeps it out "
             "of the log"
         )
     await check_target(scenario.target, context.targets)

@@ -26,6 +26,7 @@ from services.runner.following import POLL_S, RunFollower, RunWords
 from services.runner.here import Here
 from services.runner.pipe import ChangeRate, Finished, Policy, Stop
 from services.runner.placing import policy_for
+from services.runner.reach import reached_by
 from services.runner.request import endpoint_of
 from services.runner.resolving import allowed_addresses
 from services.runner.voice import RunVoice, one_line
@@ -115,7 +116,8 @@ class Helping:
     async def _with_crew(
         self, policy: Policy, accepted: RunAccepted, placed: list[WorkerPlacement], lock_fd: int
     ) -> dict[int, Finished]:
-        given = assignments(self._platform, accepted, accepted.scenario, policy, placed)
+        scenario = reached_by(policy, accepted.scenario, self._platform.settings)
+        given = assignments(self._platform, accepted, scenario, policy, placed)
         async with crew_of(given, lock_fd) as crew:
             pids = await crew.ready()
             clock = await self._compare_clocks()

@@ -5,6 +5,7 @@ Its own workers it starts itself; those of other runners it knows by what is sai
 
 import asyncio
 import contextlib
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -33,8 +34,11 @@ from services.runner.here import Here
 from services.runner.pacing import SECOND_US
 from services.runner.pipe import ChangeRate, Finished, Policy, Stop
 from services.runner.placing import allot, place, policy_for
-from services.runner.request import endpoint_of, wire_requests
+from services.runner.preparing import known_values
+from services.runner.reach import reached_by
+from services.runner.request import endpoint_of
 from services.runner.resolving import allowed_addresses
+from services.runner.step_templates import Sources, pools_of
 from services.runner.voice import RunVoice, one_line
 
 START_DELAY_US = 50_000
@@ -77,8 +81,8 @@ class OneRun:
         self._platform = platform
         self._here = here
         self._request = request
-        self._scenario = scenario
-        secret = scenario.has_prompts or bool(scenario.credential_headers())  # others know what the log says
+        self._scenario = self._reached = scenario  # as it is logged; with its files where they lie here
+        secret = scenario.has_prompts or bool(scenario.literal_credentials())  # others know what the log says
         self._shared = shared and scenario.load.workers > 1 and not secret
         self._patience = patience or Patience()
         self._voice = RunVoice(platform.log, request.run_id, here.clock)
@@ -149,8 +153,10 @@ class OneRun:
 
     async def _check(self) -> Policy:
         """What can be told before a worker is started. A name without an address is the load's to find out."""
-        wire_requests(self._scenario)
-        policy = policy_for(self._request, self._platform.settings.targets)
+        settings = self._platform.settings
+        policy = policy_for(self._request, settings.targets)
+        self._reached = reached_by(policy, self._scenario, settings)
+        pools_of(self._reached, Sources(known_values(self._reached, 0, os.environ)))
         with contextlib.suppress(TargetUnresolved):
             await allowed_addresses(endpoint_of(self._scenario.target), policy)
         return policy
@@ -195,7 +201,7 @@ class OneRun:
 
     async def _through(self, policy: Policy, accepted: RunAccepted, lock_fd: int) -> Record:
         own = [each for each in accepted.workers if each.worker not in self._elsewhere]
-        given = assignments(self._platform, accepted, self._scenario, policy, own)
+        given = assignments(self._platform, accepted, self._reached, policy, own)
         async with crew_of(given, lock_fd) as crew:
             await self._all_ready(crew)
             self._follower.poll_s = POLL_S

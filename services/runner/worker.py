@@ -45,12 +45,13 @@ from services.runner.pipe import (
     read_command,
     to_line,
 )
+from services.runner.preparing import Prepared, known_values, prepare
 from services.runner.publisher import Publisher
-from services.runner.request import endpoint_of, wire_pools
+from services.runner.request import endpoint_of
 from services.runner.resolving import allowed_addresses
 from services.runner.sharding import Share
 from services.runner.spool import Spool
-from services.runner.templates import literal_templates
+from services.runner.step_templates import literals_of
 
 SWITCH_INTERVAL_S = 0.0005
 GC_THRESHOLDS = (20_000, 10, 10)
@@ -131,11 +132,12 @@ class _Work:
             log, assignment.partition, on_failure=lambda failure: self._halt(Stop("failed", str(failure))), spool=spool
         )
         dialer = self._dialer()
-        plan = self._plan()
+        ready = prepare(self._scenario, assignment.run_id, known_values(self._scenario, assignment.worker, os.environ))
+        plan = self._plan(ready)
         _settle_collector()
         _report(Ready(os.getpid()))
         t0_ns = perf_counter_ns() + (await self._t0_us) * 1000 - time_ns()
-        self._engine = engine = self._make_engine(plan, dialer, publisher, t0_ns)
+        self._engine = engine = self._make_engine(plan, ready, dialer, publisher, t0_ns)
         for change in self._changes:
             engine.change_rate(change.at_us, change.rate_per_s)
         asyncio.get_running_loop().set_exception_handler(self._on_loop_error)
@@ -150,8 +152,10 @@ class _Work:
         await log.close()
         return _finished(ending, publisher)
 
-    def _make_engine(self, plan: EnginePlan, dialer: Dialer, publisher: Publisher, t0_ns: int) -> Engine:
-        script = script_of(self._scenario, plan.run_id, literal_templates(plan.requests))
+    def _make_engine(
+        self, plan: EnginePlan, ready: Prepared, dialer: Dialer, publisher: Publisher, t0_ns: int
+    ) -> Engine:
+        script = script_of(self._scenario, plan.run_id, ready.pools, ready.values, ready.feeds)
         if script is None:
             return Engine(plan, dialer, publisher, t0_ns=t0_ns, on_window=_report_progress)
         return JourneyEngine(plan, script, dialer, publisher, t0_ns=t0_ns, on_window=_report_progress)
@@ -176,12 +180,12 @@ class _Work:
         kind = BodyConnection if reads_bodies else Connection
         return Dialer(endpoint, lambda: allowed_addresses(endpoint, policy), tls, kind)
 
-    def _plan(self) -> EnginePlan:
+    def _plan(self, ready: Prepared) -> EnginePlan:
         scenario = self._scenario
         return EnginePlan(
             run_id=self._assignment.run_id,
             worker=self._assignment.worker,
-            requests=wire_pools(scenario),
+            requests=literals_of(ready.pools),
             weights=[step.weight for step in scenario.steps],
             load=scenario.load,
             timeouts=scenario.timeouts,

@@ -13,7 +13,8 @@ import pytest
 from schemas.scenario import Scenario
 from services.runner.connection import Connection
 from services.runner.dialer import Dialer, DialFailed, Phases
-from services.runner.request import Endpoint, WireRequest, wire_requests
+from services.runner.request import Endpoint, WireRequest
+from services.runner.step_templates import wire_requests
 
 WAIT_S = 5.0
 Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]

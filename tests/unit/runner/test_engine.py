@@ -10,7 +10,7 @@ import pytest
 
 from schemas.scenario import Scenario
 from services.runner.engine import Ending, Engine, EnginePlan
-from services.runner.request import wire_pools
+from services.runner.step_templates import wire_pools
 from tests.unit.runner.notebook import Notebook
 from tests.unit.runner.servers import Serve, answering, dialer_to, read_request
 

@@ -16,8 +16,9 @@ from services.runner.errors import FeedExhausted, RenderFailed
 from services.runner.feeds import Feeds
 from services.runner.journey import Itinerary, script_of
 from services.runner.journey_engine import JourneyEngine
-from services.runner.request import WireRequest, wire_pools
+from services.runner.request import WireRequest
 from services.runner.sharding import Share
+from services.runner.step_templates import wire_pools
 from services.runner.templates import LiteralTemplate, RequestTemplate, literal_templates
 from tests.unit.runner.notebook import Notebook
 from tests.unit.runner.servers import Serve, Server, dialer_to, read_request

@@ -4,7 +4,8 @@ import pytest
 
 from schemas.scenario import Scenario
 from services.runner.errors import ScenarioNotRunnable
-from services.runner.request import Endpoint, endpoint_of, request_target, wire_requests
+from services.runner.request import Endpoint, endpoint_of, request_target
+from services.runner.step_templates import wire_requests
 
 
 def wire(target: str, **request: object) -> bytes:

@@ -51,7 +51,7 @@ def test_header_line_breaks_are_refused() -> None:
 
 def test_literal_credentials_are_logged_as_stars_and_named() -> None:
     full = scenario(steps=[{"request": {"headers": {"Authorization": "Bearer x", "accept": "y"}}}])
-    assert full.credential_headers() == ["Authorization"]
+    assert full.literal_credentials() == ["header Authorization"]
     logged = full.redacted()
     assert logged.steps[0].request.headers == {"Authorization": REDACTED, "accept": "y"}
     assert "Bearer x" not in logged.model_dump_json()
@@ -99,10 +99,10 @@ CHAT = {"model": "small", "prompt": "a secret", "headers": {"Authorization": "Be
 
 def test_prompts_and_credentials_of_an_llm_step_are_not_logged() -> None:
     full = Scenario.model_validate({"target": "http://h/", "steps": [{"name": "chat", "llm": CHAT}]})
-    assert (full.has_prompts, full.credential_headers()) == (True, ["Authorization"])
+    assert (full.has_prompts, full.literal_credentials()) == (True, ["header Authorization"])
     logged = full.redacted()
     assert "secret" not in logged.model_dump_json()
-    assert (logged.has_prompts, logged.credential_headers()) == (False, [])
+    assert (logged.has_prompts, logged.literal_credentials()) == (False, [])
     asked_for = full.redacted(prompts=False)
     assert asked_for.steps[0].llm is not None
     assert asked_for.steps[0].llm.prompt == "a secret"

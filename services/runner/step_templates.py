@@ -1,0 +1,163 @@
+"""Owns how the steps of a scenario become requests: ready ones, or ones with blanks. It must not send any.
+
+Framing headers are ours alone: a scenario that set them could make the server read another request than we count.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from schemas.auth import Auth
+from schemas.request import Request
+from schemas.scenario import Scenario, Step
+from services.runner.bodies import Body, ReadFile, body_of, pairs, percent
+from services.runner.errors import RenderFailed, ScenarioNotRunnable
+from services.runner.files import read_file
+from services.runner.llm_reading import LlmReader
+from services.runner.llm_request import llm_request
+from services.runner.proofs import Proof, header_value, proof_names, proof_of, unbroken
+from services.runner.request import WireRequest, header_name, host_header, request_target
+from services.runner.sandbox import Text
+from services.runner.segments import Blank, Segment, blank, filled, settled
+from services.runner.templates import LiteralTemplate, RequestTemplate
+
+USER_AGENT = "queryscope"
+OWN_HEADERS = frozenset({"content-length", "transfer-encoding"})
+_BODY_METHODS = frozenset({"POST", "PUT", "PATCH"})
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """What is known before the load: values for the blanks, and how files are read (ScenarioNotRunnable)."""
+
+    values: Mapping[str, object] = field(default_factory=dict)
+    read_file: ReadFile = read_file
+
+
+class FilledTemplate:
+    """A request with blanks. names: of the values that it takes. framed: its length is told even where it is 0."""
+
+    literal: WireRequest | None = None
+
+    def __init__(
+        self,
+        step: Step,
+        head: Sequence[Segment],
+        body: Sequence[Segment],
+        *,
+        method: str,
+        llm: LlmReader | None,
+    ) -> None:
+        self.step = step.name
+        self._head = head
+        self._body = body
+        self._framed = method in _BODY_METHODS
+        self._head_only = method == "HEAD"
+        self._llm = llm
+        self.names = frozenset(n for each in (*head, *body) if isinstance(each, Blank) for n in each.names)
+
+    def render(self, values: Mapping[str, object]) -> WireRequest:
+        """Raises RenderFailed."""
+        body = filled(self._body, values)
+        frame = b"Content-Length: %d\r\n\r\n" % len(body) if body or self._framed else b"\r\n"
+        return WireRequest(self.step, filled(self._head, values) + frame + body, self._head_only, self._llm)
+
+
+def pools_of(scenario: Scenario, sources: Sources | None = None) -> Sequence[Sequence[RequestTemplate]]:
+    """What each step sends in turn, in the order of the steps: one request, or one for each prompt.
+
+    Raises ScenarioNotRunnable.
+    """
+    return [_explained(scenario, step, step.auth or scenario.auth, sources or Sources()) for step in scenario.steps]
+
+
+def setup_template(scenario: Scenario, step: Step, sources: Sources) -> RequestTemplate:
+    """The request of a setup step. The scenario's auth goes with it where the values for it are there already."""
+    auth = scenario.auth
+    if auth is not None and not proof_names(auth) <= sources.values.keys():
+        auth = None
+    return _explained(scenario, step, step.auth or auth, sources)[0]
+
+
+def wire_pools(scenario: Scenario) -> Sequence[Sequence[WireRequest]]:
+    """Those of a scenario in which nothing is to be filled in."""
+    return literals_of(pools_of(scenario))
+
+
+def wire_requests(scenario: Scenario) -> Sequence[WireRequest]:
+    """Of each step the first of them."""
+    return [requests[0] for requests in wire_pools(scenario)]
+
+
+def literals_of(pools: Sequence[Sequence[RequestTemplate]]) -> Sequence[Sequence[WireRequest]]:
+    """The requests that are ready; of others nothing."""
+    return [[each.literal for each in pool if each.literal is not None] for pool in pools]
+
+
+def _explained(scenario: Scenario, step: Step, auth: Auth | None, sources: Sources) -> Sequence[RequestTemplate]:
+    try:
+        return _pool(scenario, step, auth, sources)
+    except (RenderFailed, ScenarioNotRunnable) as error:
+        raise ScenarioNotRunnable(f"step '{step.name}': {error}") from None
+    except UnicodeEncodeError:
+        raise ScenarioNotRunnable(f"step '{step.name}': half of a surrogate pair is no text") from None
+
+
+def _pool(scenario: Scenario, step: Step, auth: Auth | None, sources: Sources) -> Sequence[RequestTemplate]:
+    """A prompt is nobody's template, whatever stands in it: only the head of such a request may have blanks."""
+    llm = step.llm
+    if llm is None:
+        request, reader = step.request, None
+        bodies = [body_of(request, sources.read_file)]
+    else:
+        reader = LlmReader(llm, scenario.prices.get(llm.model))
+        request = llm_request(llm, llm.prompts[0])
+        bodies = [Body([(llm_request(llm, prompt).body or "").encode()]) for prompt in llm.prompts]
+    proof = proof_of(auth, sources.read_file)
+    head = settled(_head(scenario.target, request, bodies[0].content_type, proof), sources.values)
+    return [_made(step, head, settled(body.segments, sources.values), request.method, reader) for body in bodies]
+
+
+def _made(
+    step: Step, head: Sequence[Segment], body: Sequence[Segment], method: str, llm: LlmReader | None
+) -> RequestTemplate:
+    made = FilledTemplate(step, head, body, method=method, llm=llm)
+    return made if made.names else LiteralTemplate(made.render({}))
+
+
+def _head(target: str, request: Request, content_type: str | None, proof: Proof) -> Sequence[Segment]:
+    """The request line and the headers, without the body's length."""
+    headers: dict[str, Sequence[Segment]] = {
+        "Host": [host_header(target).encode()],
+        "User-Agent": [USER_AGENT.encode()],
+        "Accept": [b"*/*"],
+    }
+    if content_type is not None:
+        headers["Content-Type"] = [content_type.encode()]
+    headers |= proof.headers
+    given = {name.lower() for name in request.headers}
+    if own := sorted(given & OWN_HEADERS):
+        raise ScenarioNotRunnable(f"it sets {own[0]}: leave it out, it follows from the body")
+    headers = {name: value for name, value in headers.items() if name.lower() not in given}
+    headers |= {name: [blank(Text(value), header_value)] for name, value in request.headers.items()}
+    segments: list[Segment] = [f"{request.method} ".encode(), *_target(target, request, proof), b" HTTP/1.1\r\n"]
+    for name, value in headers.items():
+        segments += [f"{header_name(name)}: ".encode(), *value, b"\r\n"]
+    return segments
+
+
+def _target(target: str, request: Request, proof: Proof) -> Sequence[Segment]:
+    """The path with what is put into it encoded as if it had been written there, then the query."""
+    path = Text(request.path)
+    own = blank(path, lambda text: request_target(target, unbroken(text)).encode())
+    query = [*pairs(request.query, percent)]
+    if proof.query:
+        query = [*query, *([b"&"] if query else []), *proof.query]
+    if not query:
+        return [own]
+    if isinstance(own, bytes):
+        return [own + (b"&" if b"?" in own else b"?"), *query]
+    return [Blank(own.names, lambda values: _with_mark(own.fill(values))), *query]
+
+
+def _with_mark(target: bytes) -> bytes:
+    return target + (b"&" if b"?" in target else b"?")
