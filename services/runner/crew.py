@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from backbone.platform import Platform
 from schemas.lifecycle import RunAccepted, WorkerPlacement
 from schemas.scenario import Scenario
-from services.runner.errors import WorkerDied
+from services.runner.errors import WorkerDied, WorkerVanished
 from services.runner.pipe import Assignment, ChangeRate, Command, Finished, Policy, Progress, Ready, Start, Stop
 from services.runner.worker_process import WorkerProcess
 
@@ -69,10 +69,15 @@ class Crew:
         return finished
 
     async def _ending(self, worker: WorkerProcess) -> Finished:
+        last: Progress | None = None
         try:
             while not isinstance(report := await worker.next_report(), Finished):
                 if not isinstance(report, Progress):
                     raise WorkerDied(f"the load worker said {report} while it was on")
+                last = report
+        except WorkerVanished as death:
+            self.stop(Stop("failed", str(death)))
+            raise WorkerVanished(f"{death}; {_tail(last)}") from None
         except WorkerDied as death:
             self.stop(Stop("failed", str(death)))
             raise
@@ -84,6 +89,12 @@ class Crew:
     def _tell(self, command: Command) -> None:
         for worker in self._workers.values():
             worker.send(command)
+
+
+def _tail(last: Progress | None) -> str:
+    """What a worker took with it, as far as anybody knows."""
+    begun = f"it had begun {last.started} requests by the end of second {last.window}, and " if last is not None else ""
+    return f"{begun}outcomes that the log had not acknowledged are lost"
 
 
 @asynccontextmanager

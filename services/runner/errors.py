@@ -7,7 +7,8 @@ RunnerError
 ├── TargetUnresolved     (caller) the name of the target has no address, or none in time
 ├── PublisherFailed      (operator) outcomes could not be kept: the run stops as failed
 ├── SpoolFull            (operator) no more outcomes can wait on this machine's disk
-├── WorkerDied           (operator) the worker process ended without saying why
+├── WorkerDied           (operator) the worker process could not do its part
+│   └── WorkerVanished   (operator) it ended without saying why: what it had not published is lost
 ├── WorkerFailed         (operator) a worker was not ready in time, or one of another runner failed
 └── RunNotTaken          (caller) another runner has this run
 """
@@ -42,6 +43,10 @@ class SpoolFull(RunnerError):
 
 
 class WorkerDied(RunnerError):
+    """The worker process could not do its part."""
+
+
+class WorkerVanished(WorkerDied):
     """The worker process ended without saying why."""
 
 

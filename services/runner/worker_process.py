@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import sys
 
-from services.runner.errors import WorkerDied
+from services.runner.errors import WorkerDied, WorkerVanished
 from services.runner.pipe import Assignment, Broken, Command, Report, read_report, to_line
 
 _STDERR_TAIL_BYTES = 4_000
@@ -64,7 +64,7 @@ class WorkerProcess:
         assert self._process.stdout is not None  # asked for when it was started
         line = await self._process.stdout.readline()
         if not line:
-            raise WorkerDied(await self._last_words())
+            raise WorkerVanished(await self._last_words())
         report = read_report(line)
         if isinstance(report, Broken):
             raise WorkerDied(report.reason)
