@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from schemas.base import Strict
 from schemas.headers import Headers
+from schemas.load import Seconds
 
 Api = Literal["chat", "completions", "responses", "embeddings"]
 
@@ -19,6 +20,25 @@ PerMillion = Annotated[float, Field(ge=0, le=1_000_000)]
 Prompt = Annotated[str, Field(min_length=1)]
 MAX_PROMPT_CHARACTERS = 64_000_000
 """Of all prompts of a step together: they are kept ready to send."""
+
+
+class Slo(Strict):
+    """Limits that a good answer keeps, all of them; goodput counts those that do. All from the sending of the request.
+
+    ttft: to the first content; tpot: per output token after the first; e2e: to the end of the answer.
+    """
+
+    ttft_s: Annotated[Seconds | None, Field(alias="ttft")] = None
+    tpot_s: Annotated[Seconds | None, Field(alias="tpot")] = None
+    e2e_s: Annotated[Seconds | None, Field(alias="e2e")] = None
+
+    model_config = Strict.model_config | {"populate_by_name": True}
+
+    @model_validator(mode="after")
+    def _a_limit(self) -> "Slo":
+        if self.ttft_s is None and self.tpot_s is None and self.e2e_s is None:
+            raise ValueError("an slo has a limit: ttft, tpot or e2e")
+        return self
 
 
 class Llm(Strict):
@@ -37,6 +57,7 @@ class Llm(Strict):
     temperature: Annotated[float, Field(ge=0, le=10)] | None = None
     stream: bool = True
     headers: Headers = {}
+    slo: Slo | None = None
 
     @property
     def prompts(self) -> tuple[str, ...]:
@@ -57,6 +78,8 @@ class Llm(Strict):
             object.__setattr__(self, "path", PATHS[self.api or "chat"])
         if self.api == "embeddings":
             object.__setattr__(self, "stream", False)
+        if self.slo is not None and not self.stream and (self.slo.ttft_s or self.slo.tpot_s):
+            raise ValueError("ttft and tpot are seen on streams alone: leave them out of the slo, or stream")
         return self
 
 

@@ -15,6 +15,9 @@ ERROR_KINDS: tuple[ErrorKind, ...] = get_args(ErrorKind)
 
 StopReason = Literal["completed", "cancelled", "aborted", "target_dead", "failed"]
 
+SloVerdict = Literal["met", "missed", "open"]
+"""Of one answer. open: it was cut off before it could break a limit, or the server did not count its tokens."""
+
 SparseCounts = list[tuple[int, int]]
 """Sparse sketch: (bucket index, count) pairs in ascending order of index; indices as in backbone.maths.sketch."""
 
@@ -26,7 +29,8 @@ class LlmOutcome(msgspec.Struct, omit_defaults=True, gc=False):
     first content that is not empty; first_output_token: the first that is not reasoning; chunks: how many pieces had
     content (a chunk is not a token); gaps: microseconds between one such piece and the next.
     Tokens are what the server's usage says, verbatim; None where it does not say. cost_nano: billionths of the
-    currency of the scenario's price for the model; None without a price or without usage.
+    currency of the scenario's price for the model; None without a price or without usage. slo: whether its timings kept
+    the limits of its step; None where the step sets none. What failed kept none, whatever its timings say.
     """
 
     model: str
@@ -41,6 +45,7 @@ class LlmOutcome(msgspec.Struct, omit_defaults=True, gc=False):
     reasoning_tokens: int | None = None
     finish_reason: str | None = None
     cost_nano: int | None = None
+    slo: SloVerdict | None = None
 
 
 class RequestOutcome(msgspec.Struct, tag="outcome", tag_field="type", omit_defaults=True, gc=False):

@@ -27,6 +27,15 @@ class Distribution(Frozen):
     max: float | None = None
 
 
+class Goodput(Frozen):
+    """Answers that kept the slo of their step, failed ones counting as missed. ratio: of those of which it is known."""
+
+    met: int
+    missed: int
+    ratio: float
+    per_s: float
+
+
 class Metrics(Frozen):
     """Figures of a run or of one step. requests = answered or failed; cancelled are counted apart."""
 
@@ -51,6 +60,7 @@ class Metrics(Frozen):
     tpot_ms: Distribution | None = None
     tokens: dict[str, int] | None = None
     cost: float | None = None
+    goodput: Goodput | None = None
 
 
 class StepMetrics(Metrics):

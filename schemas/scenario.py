@@ -122,6 +122,11 @@ class Scenario(Strict):
             if sla.step is not None and sla.step not in names:
                 raise ValueError(f"SLA '{sla.text}' names step '{sla.step}', the steps are: {', '.join(names)}")
             judged = [step for step in self.steps if sla.step in (None, step.name)]
+            if sla.of_slo and not any(step.llm is not None and step.llm.slo is not None for step in judged):
+                raise ValueError(
+                    f"SLA '{sla.text}' counts answers that kept an slo, and no llm step has an `slo`: write one, or "
+                    "'goodput >= 95% where latency < 300ms'"
+                )
             if sla.of in STREAM_TIMINGS and not any(step.llm is not None and step.llm.stream for step in judged):
                 raise ValueError(f"SLA '{sla.text}': {sla.of} is measured on streamed llm steps, and there is none")
         return self

@@ -11,7 +11,7 @@ from pydantic import Field
 from schemas.base import Strict
 from schemas.units import format_ms, parse_duration_s
 
-Aggregate = Literal["quantile", "mean", "max", "error_rate", "throughput", "goodput"]
+Aggregate = Literal["quantile", "mean", "max", "error_rate", "throughput", "goodput", "goodput_rate"]
 Timing = Literal["latency", "scheduled_latency", "service", "ttft", "ttfo", "gap", "tpot"]
 Operator = Literal["<", "<=", ">", ">="]
 
@@ -73,14 +73,19 @@ class Sla(Strict):
             assert self.quantile is not None
             name = "p999" if self.quantile == 0.999 else f"p{self.quantile * 100:.10g}"
         else:
-            name = {"mean": "avg"}.get(self.aggregate, self.aggregate)
+            name = {"mean": "avg", "goodput_rate": "goodput"}.get(self.aggregate, self.aggregate)
         return f"{name}({self.of})" if self.of is not None else name
 
     @property
     def unit(self) -> Literal["ms", "ratio", "per_s"]:
         if self.aggregate in ("error_rate", "goodput"):
             return "ratio"
-        return "per_s" if self.aggregate == "throughput" else "ms"
+        return "per_s" if self.aggregate in ("throughput", "goodput_rate") else "ms"
+
+    @property
+    def of_slo(self) -> bool:
+        """Whether it counts answers of language models that kept the limits of their step."""
+        return self.aggregate == "goodput_rate" or (self.aggregate == "goodput" and self.where_latency_below_ms is None)
 
     @property
     def text(self) -> str:
@@ -169,12 +174,14 @@ class _Reader(Transformer[Token, dict[str, object]]):
             if set(modifier) & set(fields):
                 raise SlaError(f"'{next(iter(modifier))}' is given twice")
             fields |= modifier
+        if fields["aggregate"] == "goodput" and str(bound.get("value")).endswith("/s"):
+            fields["aggregate"] = "goodput_rate"
         aggregate = str(fields["aggregate"])
         fields |= _bound_fields(aggregate, bound)
-        if aggregate == "goodput" and "where_latency_below_ms" not in fields:
-            raise SlaError("goodput needs its promise: 'goodput >= 95% where latency < 300ms'")
         if aggregate != "goodput" and "where_latency_below_ms" in fields:
-            raise SlaError("'where' belongs to goodput alone")
+            raise SlaError("'where' belongs to a share of goodput alone: 'goodput >= 95% where latency < 300ms'")
+        if aggregate == "goodput" and "factor" in bound and "where_latency_below_ms" not in fields:
+            raise SlaError("goodput under an slo is not compared with a baseline: write it like 95% or 10/s")
         return fields
 
     def metric(self, items: list[Token | None]) -> dict[str, object]:
@@ -240,7 +247,7 @@ def _bound_fields(aggregate: str, bound: dict[str, object]) -> dict[str, object]
             raise SlaError(f"'{text}' is not a share: write it like 1%")
         value = float(text.rstrip("% "))
         return {"threshold": round(value / 100 if text.endswith("%") else value, 12)}
-    if aggregate == "throughput":
+    if aggregate in ("throughput", "goodput_rate"):
         if not (text.endswith("/s") or text.strip()[-1].isdigit()):
             raise SlaError(f"'{text}' is not a rate: write it like 500/s")
         return {"threshold": float(text.removesuffix("/s"))}

@@ -20,7 +20,8 @@ class LlmTotals:
     pieces with content; tpot: the time from the first content to the last over the output tokens after the first.
     They cover what did not fail and what was cut off after it had shown them. The censored ones hold what a request
     that was cut off did not live to show, at the age it had reached. tokens: by kind, only those a server reported.
-    cost_nano: billionths of a currency, None where no price is known.
+    cost_nano: billionths of a currency, None where no price is known. slo_met, _missed, _open: answers to steps with an
+    slo, by what became of it.
     """
 
     ttft: Sketch = field(default_factory=Sketch)
@@ -33,6 +34,9 @@ class LlmTotals:
     censored_tpot: Sketch = field(default_factory=Sketch)
     tokens: dict[str, int] = field(default_factory=dict)
     cost_nano: int | None = None
+    slo_met: int = 0
+    slo_missed: int = 0
+    slo_open: int = 0
 
     def merge(self, other: "LlmTotals") -> None:
         """Adds everything of `other`, which stays as it is."""
@@ -41,6 +45,9 @@ class LlmTotals:
         for kind, count in other.tokens.items():
             self.note_tokens(kind, count)
         self.note_cost(other.cost_nano)
+        self.slo_met += other.slo_met
+        self.slo_missed += other.slo_missed
+        self.slo_open += other.slo_open
 
     def note_cost(self, nano: int | None) -> None:
         """Adds billionths of a currency."""

@@ -58,11 +58,11 @@ def _fields(totals: Totals, planned_s: float | None) -> dict[str, object]:
         "failed_latency_ms": distribution(totals.failed_latency),
         "scheduled_latency_ms": distribution(totals.scheduled),
         "service_ms": distribution(totals.service),
-        **({} if totals.llm is None else _llm_fields(totals.llm)),
+        **({} if totals.llm is None else _llm_fields(totals.llm, seconds)),
     }
 
 
-def _llm_fields(llm: LlmTotals) -> dict[str, object]:
+def _llm_fields(llm: LlmTotals, seconds: float) -> dict[str, object]:
     """A timing that no answer showed stays away, as do tokens that no server reported."""
     timings: dict[str, Sketch] = {name: getattr(llm, name) for name in LLM_TIMINGS}
     fields: dict[str, object] = {f"{name}_ms": distribution(sketch) for name, sketch in timings.items() if sketch.count}
@@ -70,4 +70,12 @@ def _llm_fields(llm: LlmTotals) -> dict[str, object]:
         fields["tokens"] = {kind: llm.tokens[kind] for kind in TOKEN_KINDS if kind in llm.tokens}
     if llm.cost_nano is not None:
         fields["cost"] = llm.cost_nano / 1e9
+    if judged := llm.slo_met + llm.slo_missed:
+        per_s = llm.slo_met / seconds if seconds else 0.0
+        fields["goodput"] = {
+            "met": llm.slo_met,
+            "missed": llm.slo_missed,
+            "ratio": llm.slo_met / judged,
+            "per_s": per_s,
+        }
     return fields

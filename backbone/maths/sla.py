@@ -77,6 +77,8 @@ def assess(sla: Sla, view: SlaView, *, open_loop: bool, baseline: Mapping[str, f
         return _plain(sla, target, error_rate(totals) if totals.requests else None)
     if sla.aggregate == "throughput":
         return _plain(sla, target, totals.requests / view.seconds if view.seconds > 0 else None)
+    if sla.of_slo:
+        return _slo_goodput(sla, target, view)
     observed, cut_off = _timed(sla, view, open_loop)
     if sla.aggregate == "goodput":
         return _goodput(sla, target, view, observed, cut_off)
@@ -170,6 +172,17 @@ def _mean(sla: Sla, target: float, observed: Sketch, cut_off: Sketch) -> Assessm
 def _max(sla: Sla, target: float, observed: Sketch, cut_off: Sketch) -> Assessment:
     low = max(value for value in (observed.max, cut_off.max) if value is not None) / 1000
     return _between(sla, target, low, math.inf if cut_off.count else low)
+
+
+def _slo_goodput(sla: Sla, target: float, view: SlaView) -> Assessment:
+    llm = view.totals.llm or LlmTotals()
+    if sla.aggregate == "goodput_rate":
+        return _plain(sla, target, llm.slo_met / view.seconds if view.seconds > 0 else None)
+    undecided = llm.slo_open + (view.in_flight_ages.count if view.in_flight_ages is not None else 0)
+    count = llm.slo_met + llm.slo_missed + undecided
+    if not count:
+        return Assessment("not_enough_data", None, target, note="no answer was measured")
+    return _between(sla, target, llm.slo_met / count, (llm.slo_met + undecided) / count)
 
 
 def _goodput(sla: Sla, target: float, view: SlaView, observed: Sketch, cut_off: Sketch) -> Assessment:

@@ -64,6 +64,8 @@ def _headline(result: RunResult) -> RenderableType:
         f"{metrics.throughput_rps:,.1f}/s",
         f"{metrics.error_rate:.2%} failed",
     ]
+    if metrics.goodput is not None:
+        facts.append(f"goodput {metrics.goodput.per_s:,.1f}/s, {metrics.goodput.ratio:.1%} kept the slo")
     if result.load.workers > 1:
         facts.append(f"{result.load.workers} workers")
     if result.load.warmup_s:

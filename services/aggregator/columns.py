@@ -124,7 +124,14 @@ def add(totals: Totals, c: Columns) -> None:
 def _add_llm(totals: Totals, c: Columns, llm: NDArray[np.object_]) -> None:
     errors = [None] * llm.size if c.errors is None else c.errors.tolist()
     measured = [
-        Measured(part, sent, finished, error in CUT_OFF, error is not None or status >= FIRST_FAILED_STATUS)
+        Measured(
+            part,
+            sent,
+            finished,
+            error in CUT_OFF,
+            error is not None or status >= FIRST_FAILED_STATUS,
+            error == CANCELLED,
+        )
         for part, sent, finished, error, status in zip(
             llm.tolist(), c.sent.tolist(), c.finished.tolist(), errors, c.status.tolist(), strict=True
         )

@@ -39,6 +39,7 @@ class FoldedLlm(msgspec.Struct, gc=False):
     cached_tokens: Count | None = None
     reasoning_tokens: Count | None = None
     cost_nano: Annotated[int, Meta(ge=0, le=2**62)] | None = None
+    slo: Annotated[str, Meta(max_length=16)] | None = None
 
 
 class FoldedOutcome(msgspec.Struct, tag="outcome", tag_field="type", gc=False):

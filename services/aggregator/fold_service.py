@@ -69,6 +69,7 @@ class PartitionReader:
         bury: bool = True,
         run_ids: Collection[str] | None = None,
         on_marks: Callable[[], None] = lambda: None,
+        decoder: OutcomeDecoder | None = None,
     ) -> None:
         self._log = stores.log
         self._database = stores.database
@@ -78,7 +79,7 @@ class PartitionReader:
         self._bury = bury
         self._run_ids = run_ids
         self._on_marks = on_marks
-        self._decoder = OutcomeDecoder()
+        self._decoder = decoder or OutcomeDecoder()
         self._loaded: _Loaded | None = None
 
     async def position(self) -> int:

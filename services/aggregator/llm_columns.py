@@ -15,19 +15,24 @@ from services.aggregator.decoding import FoldedLlm
 
 
 class Measured(NamedTuple):
-    """An outcome of an LLM step; instants are microseconds since t0. cut_off: cancelled or timed out."""
+    """An outcome of an LLM step; instants are microseconds since t0. cut_off: cancelled or timed out.
+
+    failed: with an error, cancelled ones too, or a status of 400 and above.
+    """
 
     llm: FoldedLlm
     sent: int
     finished: int
     cut_off: bool
     failed: bool
+    cancelled: bool
 
 
 def add_llm(totals: LlmTotals, outcomes: Sequence[Measured]) -> None:
     """What failed shows no timing but its tokens; what was cut off shows what it lived to show."""
     for each in outcomes:
         _add_tokens(totals, each.llm)
+        _add_slo(totals, each)
     shown = [each for each in outcomes if each.cut_off or not each.failed]
     cut_off = [each for each in shown if each.cut_off]
     _add(totals.ttft, [each.llm.first_token - each.sent for each in shown if each.llm.first_token is not None])
@@ -48,6 +53,18 @@ def add_llm(totals: LlmTotals, outcomes: Sequence[Measured]) -> None:
         [each.finished - each.llm.last_token for each in cut_off if each.llm.last_token is not None],
     )
     _add(totals.censored_tpot, [0 for _ in cut_off])  # how many tokens were to come is not known
+
+
+def _add_slo(totals: LlmTotals, each: Measured) -> None:
+    slo = each.llm.slo
+    if slo is None:
+        return
+    if slo == "missed" or (each.failed and not each.cancelled):
+        totals.slo_missed += 1
+    elif slo == "met" and not each.cancelled:
+        totals.slo_met += 1
+    else:
+        totals.slo_open += 1
 
 
 def _age_us(each: Measured) -> int:

@@ -15,6 +15,7 @@ class _StoredLlm(msgspec.Struct, array_like=True):
     sketches: list[bytes]
     tokens: list[tuple[str, int]]
     cost_nano: int | None = None
+    slo: list[int] = []
 
 
 class _Stored(msgspec.Struct, array_like=True):
@@ -72,14 +73,20 @@ def totals_from_bytes(data: bytes) -> Totals:
 
 def _stored_llm(llm: LlmTotals) -> _StoredLlm:
     sketches = [_sketch_bytes(getattr(llm, name)) for name in LLM_SKETCHES]
-    return _StoredLlm(sketches, sorted(llm.tokens.items()), llm.cost_nano)
+    slo = [llm.slo_met, llm.slo_missed, llm.slo_open]
+    return _StoredLlm(sketches, sorted(llm.tokens.items()), llm.cost_nano, slo if any(slo) else [])
 
 
 def _llm(stored: _StoredLlm) -> LlmTotals:
     if len(stored.sketches) != len(LLM_SKETCHES):
         raise SketchFormatError(f"{len(stored.sketches)} timings of language models, not {len(LLM_SKETCHES)}")
     sketches = {name: _sketch(part) for name, part in zip(LLM_SKETCHES, stored.sketches, strict=True)}
-    return LlmTotals(**sketches, tokens=dict(stored.tokens), cost_nano=stored.cost_nano)
+    totals = LlmTotals(tokens=dict(stored.tokens), cost_nano=stored.cost_nano)
+    for name, sketch in sketches.items():
+        setattr(totals, name, sketch)
+    if stored.slo:
+        totals.slo_met, totals.slo_missed, totals.slo_open = stored.slo
+    return totals
 
 
 def _sketch(data: bytes) -> Sketch:

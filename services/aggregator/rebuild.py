@@ -19,6 +19,7 @@ from schemas.codec import decode_line
 from schemas.lifecycle import RUN_RECORDS, RunAccepted, RunArchived, RunJudged, RunLost, RunRecord
 from schemas.topics import OUTCOMES, RUNS, partition_of
 from services.aggregator.closer import SERVICE, RunCloser
+from services.aggregator.decoding import OutcomeDecoder
 from services.aggregator.fold_service import PROJECTION, PartitionReader
 from services.aggregator.projecting import RunsProjector
 
@@ -49,6 +50,7 @@ async def rebuild_into(
     *,
     projector: RunsProjector | None = None,
     first_offsets: Mapping[int, int] | None = None,
+    decoder: OutcomeDecoder | None = None,
 ) -> list[DerivedEvent]:
     """Fills an empty database with the projections of these runs (None: all) and returns what follows from them.
 
@@ -66,7 +68,7 @@ async def rebuild_into(
                 await advance_offset(
                     conn, PROJECTION, OUTCOMES, partition, expected=0, next=first, incarnation=incarnation
                 )
-        await _fold_to_the_end(PartitionReader(stores, partition, bury=False, run_ids=wanted))
+        await _fold_to_the_end(PartitionReader(stores, partition, bury=False, run_ids=wanted, decoder=decoder))
     closer = RunCloser(stores, _always)
     for run_id in sorted(runs.seen):
         await _close(closer, run_id, runs)

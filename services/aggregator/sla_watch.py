@@ -135,7 +135,7 @@ def _windowed(state: PromiseState, whole: Assessment) -> Assessment:
 
 def _watch_whole_run(sla: Sla, state: PromiseState, second: Second, terms: Terms) -> Transition | None:
     seconds = second.judged_s
-    if seconds < FIRST_JUDGED_S or (sla.aggregate == "throughput" and not second.loaded):
+    if seconds < FIRST_JUDGED_S or (sla.unit == "per_s" and not second.loaded):
         return None
     now = _assess_second(sla, SlaView(second.so_far, seconds, second.in_flight_ages), terms)
     hung = _hung_too_long(sla, state, terms) or (sla.abort and state.hung_in_a_row >= HANG_ABORTS_AFTER_S)
@@ -150,7 +150,7 @@ def _watch_whole_run(sla: Sla, state: PromiseState, second: Second, terms: Terms
 
 
 def _watch_windows(sla: Sla, window_s: int, state: PromiseState, second: Second, terms: Terms) -> Transition | None:
-    if second.judged_s < window_s or (sla.aggregate == "throughput" and not second.loaded):
+    if second.judged_s < window_s or (sla.unit == "per_s" and not second.loaded):
         return None
     now = _assess_second(sla, SlaView(second.last(window_s), window_s, second.in_flight_ages), terms)
     if now.status == "not_enough_data":

@@ -6,6 +6,7 @@ broken does not end the exchange, so that the connection stays good for the next
 
 from time import perf_counter_ns
 
+from backbone.maths.slo import Exchange
 from schemas.outcomes import LlmOutcome
 from services.runner.connection import Connection, OnEnded
 from services.runner.llm_reading import LlmReading
@@ -28,7 +29,10 @@ class BodyConnection(Connection):
         super().send(request)
 
     def llm_outcome(self, t0_ns: int) -> LlmOutcome | None:
-        return None if self._reading is None else self._reading.outcome(t0_ns)
+        if self._reading is None:
+            return None
+        sent, finished = (self.sent_ns - t0_ns) // 1000, (self.finished_ns - t0_ns) // 1000
+        return self._reading.judged(t0_ns, Exchange(sent, finished, self.error is None))
 
     def data_received(self, data: bytes) -> None:
         self._arrived_ns = perf_counter_ns()

@@ -6,6 +6,7 @@ It must not know connections, or keep a word of the text. Instants are perf_coun
 import msgspec
 
 from backbone.maths.buckets import index_of_one
+from backbone.maths.slo import Exchange, judge_slo
 from schemas.llm import Llm, Price
 from schemas.outcomes import LlmOutcome
 from services.runner.sse import SseParser, SseTooLong
@@ -101,6 +102,7 @@ class LlmReader:
     def __init__(self, llm: Llm, price: Price | None = None) -> None:
         self.price = price
         self.model = llm.model
+        self.slo = llm.slo
         self.stream = llm.stream
         self.responses = llm.api == "responses"
         self.decode = msgspec.json.Decoder(_Answer).decode
@@ -177,7 +179,15 @@ class LlmReading:
             cost_nano=None
             if price is None or self._usage is None
             else price.cost_nano(asked or 0, answered or 0, cached or 0),
+            slo=None if self._reader.slo is None else "open",
         )
+
+    def judged(self, t0_ns: int, exchange: Exchange) -> LlmOutcome:
+        """What it showed, and whether that kept the limits of its step."""
+        outcome = self.outcome(t0_ns)
+        if self._reader.slo is not None:
+            outcome.slo = judge_slo(self._reader.slo, exchange, outcome)
+        return outcome
 
     def _keep(self, data: bytes) -> None:
         self._body_bytes += len(data)

@@ -46,7 +46,7 @@ async def test_a_scenario_mixes_streamed_and_plain_calls(cli: Cli, model: LabLlm
     scenario = cli.data_dir.parent / "mix.yaml"
     scenario.write_text(
         f"target: {model.url}\nsteps:\n"
-        "  - {name: chat, llm: {model: small, prompt: hi, max_tokens: 3}}\n"
+        "  - {name: chat, llm: {model: small, prompt: hi, max_tokens: 3, slo: {ttft: 1ms}}}\n"
         "  - {name: plain, llm: {path: /v1/completions, model: m, prompt: hi there, max_tokens: 5, stream: false}}\n"
         "  - {name: response, llm: {api: responses, model: s, prompt: hi, max_tokens: 5}}\n"
         "  - {name: vector, llm: {api: embeddings, model: e, prompt: a b c}}\n"
@@ -56,6 +56,11 @@ async def test_a_scenario_mixes_streamed_and_plain_calls(cli: Cli, model: LabLlm
     done = await asyncio.to_thread(cli, "run", str(scenario), "--json")
     assert done.code == 0, done.err
     chat, plain, response, vector, health = done.json["steps"]
+    assert (chat["goodput"]["met"], chat["goodput"]["missed"], plain["goodput"]) == (0, 10, None)
+    again = ("replay", done.json["run_id"], "--slo", "e2e=60s", "--sla", "goodput > 99%", "--json")
+    replayed = await asyncio.to_thread(cli, *again)
+    assert replayed.json["metrics"]["goodput"]["met"] == 40
+    assert [promise["status"] for promise in replayed.json["sla"]] == ["pass"]
     assert (chat["tokens"], chat["ttft_ms"]["count"]) == ({"input": 10, "output": 30, "reasoning": 20}, 10)
     assert (plain["tokens"], plain["ttft_ms"], plain["failed"]) == ({"input": 20, "output": 50}, None, 0)
     assert response["tokens"] == {"input": 10, "output": 50, "reasoning": 20}

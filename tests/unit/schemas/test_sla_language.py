@@ -11,18 +11,21 @@ NUMBERS = st.integers(min_value=1, max_value=100_000)
 
 @st.composite
 def slas(draw: st.DrawFn) -> Sla:
-    aggregate = draw(st.sampled_from(["quantile", "mean", "max", "error_rate", "throughput", "goodput"]))
+    aggregate = draw(
+        st.sampled_from(["quantile", "mean", "max", "error_rate", "throughput", "goodput", "goodput_rate"])
+    )
     fields: dict[str, object] = {"aggregate": aggregate, "operator": draw(st.sampled_from(["<", "<=", ">", ">="]))}
     if aggregate == "quantile":
         fields["quantile"] = draw(st.sampled_from([0.5, 0.75, 0.9, 0.95, 0.99, 0.999, 0.9999]))
     if aggregate in ("quantile", "mean", "max"):
         fields["of"] = draw(st.sampled_from([None, "latency", "scheduled_latency", "service"]))
-    if draw(st.booleans()):
+    by_latency = aggregate == "goodput" and draw(st.booleans())
+    if draw(st.booleans()) and (by_latency or not aggregate.startswith("goodput")):
         fields["baseline_factor"] = draw(st.sampled_from([1.0, 1.1, 1.25, 2.0]))
     else:
         ratio = aggregate in ("error_rate", "goodput")
         fields["threshold"] = draw(st.integers(1, 100)) / 100 if ratio else float(draw(NUMBERS))
-    if aggregate == "goodput":
+    if by_latency:
         fields["where_latency_below_ms"] = float(draw(NUMBERS))
     if draw(st.booleans()):
         fields |= {"window_s": draw(st.integers(1, 60)), "windows": draw(st.integers(1, 20))}
@@ -58,6 +61,8 @@ def test_any_other_text_is_refused_in_one_line_and_never_crashes(text: str) -> N
         ("error_rate < 1%", "error_rate", 0.01),
         ("error_rate < 0.02", "error_rate", 0.02),
         ("throughput >= 500/s", "throughput", 500.0),
+        ("goodput >= 95%", "goodput", 0.95),
+        ("goodput >= 10/s", "goodput", 10.0),
         ("p99(service) < 800ms over 10s for 3 windows", "p99(service)", 800.0),
     ],
 )
@@ -75,7 +80,9 @@ def test_common_promises_read_as_meant(text: str, metric: str, threshold: float)
         ("p95 < 200", "write its unit"),
         ("p95 <", "write it like"),
         ("p100 < 3s", "not a percentile"),
-        ("goodput >= 95%", "where latency <"),
+        ("goodput >= 10/s where latency < 1s", "a share of goodput alone"),
+        ("p95 < 5ms where latency < 1s", "a share of goodput alone"),
+        ("goodput >= baseline * 0.9", "95% or 10/s"),
         ("p95 < 5ms over 90s", "from 1s to 60s"),
         ("p95 < 5ms abort abort", "given twice"),
         ("error_rate(latency) < 1%", "takes no timing"),
