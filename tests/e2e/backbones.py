@@ -3,7 +3,6 @@
 It must not know what is tested.
 """
 
-import itertools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -14,8 +13,7 @@ import pytest
 from backbone.settings import Settings
 from tests.e2e.harness import Cli
 from tests.stack.databases import new_database
-
-_numbers = itertools.count()
+from tests.stack.sharing import unique
 
 
 @dataclass(frozen=True)
@@ -38,7 +36,7 @@ async def servers(request: pytest.FixtureRequest, data_dir: Path) -> AsyncIterat
     pytest.importorskip("asyncpg", reason="asyncpg is not installed: pip install 'queryscope[postgres]'")
     postgres, broker = request.getfixturevalue("postgres_server"), request.getfixturevalue("kafka_broker")
     urls = {"log_url": broker.url, "database_url": await new_database(postgres)}
-    prefix = f"e2e_{next(_numbers)}.{data_dir.parent.name}."
+    prefix = f"{unique('e2e')}."
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("QUERYSCOPE_KAFKA_TOPIC_PREFIX", prefix)
         yield Backbone(Settings(data_dir=data_dir, **urls), Cli(data_dir, kafka_topic_prefix=prefix, **urls))

@@ -12,6 +12,7 @@ from tests.e2e.harness import Cli, Target, batches_on, finished, until_batches
 from tests.stack.databases import new_database
 from tests.stack.elasticsearch import ElasticsearchNode
 from tests.stack.postgres import PostgresServer
+from tests.stack.sharing import unique
 
 MEANWHILE = 8
 """So many batches become durable while the database is away: more than a second and a half of load."""
@@ -28,10 +29,10 @@ async def test_a_run_on_servers_is_judged_found_and_equal_to_its_rebuild(
 ) -> None:
     urls = {
         "database_url": await new_database(request.getfixturevalue(server)),
-        "search_url": f"{elasticsearch_node.url}/{server.replace('_', '-')}",
+        "search_url": f"{elasticsearch_node.url}/{unique('runs')}",
     }
     if on_kafka:
-        urls |= {"log_url": request.getfixturevalue("kafka_broker").url, "kafka_topic_prefix": "e2e."}
+        urls |= {"log_url": request.getfixturevalue("kafka_broker").url, "kafka_topic_prefix": f"{unique('e2e')}."}
     cli = Cli(tmp_path, **urls)
     lab = await target(base_ms=2.0)
     run = await asyncio.to_thread(

@@ -1,18 +1,22 @@
 """Owns the real servers that tests may ask for: started when first asked for, shared by the session, gone at its end.
 
-A test that stops or kills a server starts one of its own. It must not know what any test does with it.
+All processes of the session share them: a test keeps to names that are its own (`unique`, `new_database`), and one that
+stops or kills a server starts one of its own. It must not know what any test does with it.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.stack import elasticsearch, kafka, mariadb, postgres
 from tests.stack.fetching import NotFetched, java_home
+from tests.stack.sharing import shared
 
 RequireThat = Callable[[bool, str, str], None]
 Require = Callable[[str, str], str]
+
+MANY_CONNECTIONS = "max_connections=300"  # of all processes of the session, and of all that their tests start
 
 
 def _fetched(fetch: Callable[[], Path], name: str, require_that: RequireThat) -> None:
@@ -22,6 +26,12 @@ def _fetched(fetch: Callable[[], Path], name: str, require_that: RequireThat) ->
     except NotFetched as error:
         told = str(error)
     require_that(not told, f"{name} could not be fetched ({told})", "let mvn reach a Maven repository")
+
+
+@pytest.fixture(scope="session")
+def meeting_place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path | None:
+    """The folder that the processes of this session have in common; None where there is one process alone."""
+    return tmp_path_factory.getbasetemp().parent if hasattr(request.config, "workerinput") else None
 
 
 @pytest.fixture(scope="session")
@@ -35,12 +45,10 @@ def kafka_installed(require: Require, require_that: RequireThat) -> None:
 
 
 @pytest.fixture(scope="session")
-def kafka_broker(kafka_installed: None) -> Iterator[kafka.KafkaBroker]:
-    broker = kafka.KafkaBroker()
-    try:
-        yield broker.start()
-    finally:
-        broker.close()
+def kafka_broker(
+    kafka_installed: None, request: pytest.FixtureRequest, meeting_place: Path | None
+) -> kafka.KafkaBroker:
+    return shared(request.config, meeting_place, "kafka", kafka.KafkaBroker)
 
 
 @pytest.fixture(scope="session")
@@ -51,23 +59,24 @@ def postgres_installed(require: Require, require_that: RequireThat) -> None:
 
 
 @pytest.fixture(scope="session")
-def postgres_server(postgres_installed: None) -> Iterator[postgres.PostgresServer]:
-    server = postgres.PostgresServer()
-    try:
-        yield server.start()
-    finally:
-        server.close()
+def postgres_server(
+    postgres_installed: None, request: pytest.FixtureRequest, meeting_place: Path | None
+) -> postgres.PostgresServer:
+    return shared(request.config, meeting_place, "postgres", lambda: postgres.PostgresServer([MANY_CONNECTIONS]))
 
 
 @pytest.fixture(scope="session")
-def mariadb_server(require: Require) -> Iterator[mariadb.MariadbServer]:
+def mariadb_installed(require: Require) -> None:
+    """Whoever wants a MariadbServer of their own asks for this."""
     require("setpriv", "apt-get install util-linux")
     require("mariadb-install-db", "apt-get install mariadb-server")
-    server = mariadb.MariadbServer()
-    try:
-        yield server.start()
-    finally:
-        server.close()
+
+
+@pytest.fixture(scope="session")
+def mariadb_server(
+    mariadb_installed: None, request: pytest.FixtureRequest, meeting_place: Path | None
+) -> mariadb.MariadbServer:
+    return shared(request.config, meeting_place, "mariadb", mariadb.MariadbServer)
 
 
 @pytest.fixture(scope="session")
@@ -81,9 +90,7 @@ def elasticsearch_installed(require: Require, require_that: RequireThat) -> None
 
 
 @pytest.fixture(scope="session")
-def elasticsearch_node(elasticsearch_installed: None) -> Iterator[elasticsearch.ElasticsearchNode]:
-    node = elasticsearch.ElasticsearchNode()
-    try:
-        yield node.start()
-    finally:
-        node.close()
+def elasticsearch_node(
+    elasticsearch_installed: None, request: pytest.FixtureRequest, meeting_place: Path | None
+) -> elasticsearch.ElasticsearchNode:
+    return shared(request.config, meeting_place, "elasticsearch", elasticsearch.ElasticsearchNode)

@@ -1,6 +1,5 @@
 """Owns the adapters that the search contract runs on: a new adapter is one more entry. It must not test anything."""
 
-import itertools
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -8,10 +7,9 @@ import pytest
 
 from backbone.search.opening import open_search
 from backbone.search.port import SearchIndex
+from tests.stack.sharing import unique
 
 UrlMaker = Callable[[pytest.FixtureRequest, Path], str]
-
-_aliases = itertools.count()
 
 
 def _embedded(request: pytest.FixtureRequest, tmp_path: Path) -> str:
@@ -20,7 +18,7 @@ def _embedded(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 def _elasticsearch(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     node = request.getfixturevalue("elasticsearch_node")
-    return f"{node.url}/contract-{next(_aliases)}"
+    return f"{node.url}/{unique('contract')}"
 
 
 @pytest.fixture(params=[pytest.param(_embedded, id="embedded"), pytest.param(_elasticsearch, id="elasticsearch")])

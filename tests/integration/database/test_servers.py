@@ -24,26 +24,26 @@ class Server(Protocol):
     def close(self) -> None: ...
 
 
-@pytest.fixture(params=["postgresql", "mariadb"])
-def server(request: pytest.FixtureRequest) -> Iterator[Server]:
-    """A server of the test's own, which it may kill."""
-    made: Server
-    if request.param == "postgresql":
-        request.getfixturevalue("postgres_installed")
-        made = PostgresServer()
-    else:
-        request.getfixturevalue("mariadb_server")  # skips where it is not installed
-        made = MariadbServer()
-    try:
-        made.start()
-        yield made
-    finally:
-        made.close()
+@pytest.fixture(scope="module", params=["postgresql", "mariadb"])
+def killable(request: pytest.FixtureRequest) -> Iterator[Server]:
+    """A server that is not running; its data is made once."""
+    request.getfixturevalue("postgres_installed" if request.param == "postgresql" else "mariadb_installed")
+    made: Server = PostgresServer() if request.param == "postgresql" else MariadbServer()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def server(killable: Server) -> Iterator[Server]:
+    """A server of the test's own, which it may kill and start: one that a test's thread started ends with it."""
+    killable.start()
+    yield killable
+    killable.kill()
 
 
 @pytest.fixture
 async def database(server: Server) -> AsyncIterator[Database]:
-    opened = await open_database(server.url())
+    opened = await open_database(await new_database(server))
     yield opened
     await opened.close()
 

@@ -23,6 +23,7 @@ from lab.net_faults import NetFault
 from lab.process import LabProxy
 from tests.stack.daemon import free_ports
 from tests.stack.kafka import KafkaBroker
+from tests.stack.sharing import unique
 
 WAIT_S = 60.0  # bounds a hang, asserts nothing
 PARTITIONS = 4
@@ -59,7 +60,7 @@ def test_a_connection_that_closed_a_moment_ago_says_so_as_any_other_does_that_is
     kafka_broker: KafkaBroker,
 ) -> None:
     async def work() -> None:
-        log = await open_kafka_log(kafka_broker.url, PARTITIONS, KafkaSettings(topic_prefix="closed."))
+        log = await open_kafka_log(kafka_broker.url, PARTITIONS, KafkaSettings(topic_prefix=f"{unique('closed')}."))
         await log.ends("runs")
         for connection in list(log._client._conns.values()):
             connection._writer.transport.abort()

@@ -1,7 +1,6 @@
 """Owns what the Elasticsearch adapter does when its server is full, away, killed, foreign or large."""
 
 import asyncio
-import itertools
 import ssl
 import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -22,8 +21,7 @@ from backbone.search.errors import SearchMisconfigured, SearchReadOnly, SearchUn
 from backbone.search.opening import open_search
 from backbone.search.port import SearchDocument
 from tests.stack.elasticsearch import ElasticsearchNode
-
-_aliases = itertools.count()
+from tests.stack.sharing import unique
 
 
 def document(run: int, version: int = 1, fingerprint: tuple[float, ...] = (1.0, 0.0)) -> SearchDocument:
@@ -35,7 +33,7 @@ def document(run: int, version: int = 1, fingerprint: tuple[float, ...] = (1.0, 
 
 @pytest.fixture
 def url(elasticsearch_node: ElasticsearchNode) -> str:
-    return f"{elasticsearch_node.url}/stack-{next(_aliases)}"
+    return f"{elasticsearch_node.url}/{unique('stack')}"
 
 
 @pytest.fixture

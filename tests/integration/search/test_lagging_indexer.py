@@ -1,6 +1,5 @@
 """Owns that a search index which takes nothing makes the indexer lag, and that nothing else notices."""
 
-import itertools
 from pathlib import Path
 
 import pytest
@@ -14,16 +13,15 @@ from queryscope.composition import running
 from services.aggregator.verify import verify
 from tests.integration.aggregator.world import World, eventually
 from tests.stack.elasticsearch import ElasticsearchNode
+from tests.stack.sharing import unique
 from tests.unit.aggregator.synthetic import RUN, scenario, simple_stream
-
-_aliases = itertools.count()
 
 
 @pytest.mark.parametrize("block", ["read_only_allow_delete", "write"])
 async def test_a_read_only_index_makes_the_indexer_lag_and_nothing_else(
     elasticsearch_node: ElasticsearchNode, tmp_path: Path, block: str
 ) -> None:
-    url = f"{elasticsearch_node.url}/lagging-{next(_aliases)}"
+    url = f"{elasticsearch_node.url}/{unique('lagging')}"
     labels = {"projection": "indexer", "topic": "summaries"}
     async with (
         AsyncElasticsearch(elasticsearch_node.url) as client,
