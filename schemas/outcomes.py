@@ -48,6 +48,19 @@ class LlmOutcome(msgspec.Struct, omit_defaults=True, gc=False):
     slo: SloVerdict | None = None
 
 
+class Ruling(msgspec.Struct, omit_defaults=True, gc=False):
+    """What the scenario's rules made of an attempt, beside its status and error.
+
+    followed: another attempt of the same request follows, a retry or the next hop of a redirect; the request counts
+    by its last attempt. accepted: a status check asks for this status of 400 and above: it is no failure.
+    check: which check, extraction or other rule was broken, as the scenario words it; nothing of an answer.
+    """
+
+    followed: bool = False
+    accepted: bool = False
+    check: str | None = None
+
+
 class RequestOutcome(msgspec.Struct, tag="outcome", tag_field="type", omit_defaults=True, gc=False):
     """One attempt of one request. `seq` is dense per (run, worker) in append order and counts marks too.
 
@@ -58,6 +71,8 @@ class RequestOutcome(msgspec.Struct, tag="outcome", tag_field="type", omit_defau
     `status` is 0 where no status line was read. `error` is None for an answer, whatever its status; "stream" is an
     answer to an LLM step that is none: broken JSON, an error object, a stream without its end.
     `llm` is there for every outcome of an LLM step, and for no other.
+    `attempt` counts from 1 within a request, `parent` is the seq of its first attempt where this is not the first; all
+    attempts bear the instant for which the request was `scheduled`. `ruling` is there where rules had something to say.
     """
 
     run: str
@@ -88,14 +103,15 @@ class RequestOutcome(msgspec.Struct, tag="outcome", tag_field="type", omit_defau
     in_flight: int = 0
     loop_lag: int = 0
     llm: LlmOutcome | None = None
+    ruling: Ruling | None = None
 
 
 class WindowMark(msgspec.Struct, tag="mark", tag_field="type", omit_defaults=True):
     """Closes one second of one worker: no outcome of this worker arrives for `window` or earlier after it.
 
     last_seq: the last seq before this mark (the mark's own seq is last_seq + 1).
-    intended: requests the load profile wanted to start in this second (closed loop: those started).
-    started: requests really started in this second.
+    intended: what the load profile wanted to start in this second (closed loop: what was started).
+    started: what was really started in this second: requests; in an open loop of journeys, iterations.
     rate_per_s: the rate that the whole run was told to have from this second on; None where nobody changed it.
     stage: the phase that this second belongs to, numbered like that of an outcome.
     in_flight_ages: sparse sketch of the ages (us) of the requests in flight when the mark was made.

@@ -37,7 +37,11 @@ class Goodput(Frozen):
 
 
 class Metrics(Frozen):
-    """Figures of a run or of one step. requests = answered or failed; cancelled are counted apart."""
+    """Figures of a run or of one step. requests = answered or failed; cancelled are counted apart.
+
+    A request counts once, by its last attempt; attempts counts all of them. by_check: rules of the scenario that
+    answers broke.
+    """
 
     requests: int = 0
     attempts: int = 0
@@ -50,6 +54,7 @@ class Metrics(Frozen):
     bytes_out: int = 0
     by_status: dict[str, int] = {}
     by_error: dict[str, int] = {}
+    by_check: dict[str, int] = {}
     latency_ms: Distribution = Distribution()
     failed_latency_ms: Distribution = Distribution()
     scheduled_latency_ms: Distribution = Distribution()

@@ -7,8 +7,9 @@ from pydantic import Field, field_validator, model_validator
 
 from schemas.auth import CREDENTIAL_HEADERS, REDACTED, Auth, is_literal_secret, is_secret_name
 from schemas.base import Strict
+from schemas.checks import parse_check
 from schemas.feeds import Feed, Identifier
-from schemas.journey import Think
+from schemas.journey import Extract, Name, Retries, Think
 from schemas.llm import Llm, Price
 from schemas.load import Load, Seconds
 from schemas.request import Request
@@ -24,6 +25,8 @@ class Step(Strict):
     """One kind of request of the mix; `weight` is its share beside the other steps' weights.
 
     A step is a `request`, or an `llm` call that is turned into one. think: what the user waits after its answer.
+    extract: values for the steps that follow in the iteration. checks: what the answer has to be, in canonical text.
+    redirects: how many are followed.
     """
 
     name: Annotated[str, Field(min_length=1, max_length=64)] = "default"
@@ -31,6 +34,10 @@ class Step(Strict):
     request: Request = Request()
     llm: Llm | None = None
     think: Think | None = None
+    extract: dict[Name, Extract] = {}
+    checks: Annotated[tuple[str, ...], Field(max_length=32)] = ()
+    retries: Retries | None = None
+    redirects: Annotated[int, Field(ge=0, le=50)] = 0
     auth: Auth | None = None
 
     @model_validator(mode="after")
@@ -38,6 +45,17 @@ class Step(Strict):
         if self.llm is not None and self.request != Request():
             raise ValueError("a step is a request or an llm call: write two steps")
         return self
+
+    @field_validator("checks")
+    @classmethod
+    def _readable(cls, checks: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(parse_check(text).text for text in checks)
+
+    @property
+    def reads_body(self) -> bool:
+        """Whether a check or an extraction looks at the body of the answer."""
+        found = any(extract.header is None for extract in self.extract.values())
+        return found or any(parse_check(text).reads_body for text in self.checks)
 
     @property
     def headers(self) -> dict[str, str]:
@@ -59,6 +77,7 @@ class Scenario(Strict):
     """A whole benchmark. Runs of the same name and target form a history. prices: by model.
 
     sequence: an iteration is all steps in their order on the same user; else it is one step of the weighted mix.
+    cookies: each user keeps those of its answers, for the iteration.
     variables, data (rows from files) and what setup extracts fill in the templates. setup: once in each worker, before
     the load. auth: for every step that has none of its own.
     """
@@ -71,6 +90,7 @@ class Scenario(Strict):
     setup: Annotated[list[Step], Field(max_length=0)] = []
     steps: Annotated[list[Step], Field(min_length=1, max_length=64)] = [Step()]
     sequence: bool = False
+    cookies: bool = False
     load: Load = Load()
     timeouts: Timeouts = Timeouts()
     insecure: bool = False

@@ -44,7 +44,7 @@ def _fields(totals: Totals, planned_s: float | None) -> dict[str, object]:
     seconds = duration_s(totals, planned_s)
     return {
         "requests": totals.requests,
-        "attempts": totals.requests,
+        "attempts": totals.requests + totals.followed,
         "failed": totals.failed,
         "cancelled": totals.cancelled,
         "error_rate": error_rate(totals),
@@ -54,6 +54,7 @@ def _fields(totals: Totals, planned_s: float | None) -> dict[str, object]:
         "bytes_out": totals.bytes_out,
         "by_status": {str(status): count for status, count in sorted(totals.by_status.items())},
         "by_error": dict(sorted(totals.by_error.items())),
+        "by_check": dict(sorted(totals.by_check.items())),
         "latency_ms": distribution(totals.latency),
         "failed_latency_ms": distribution(totals.failed_latency),
         "scheduled_latency_ms": distribution(totals.scheduled),

@@ -18,7 +18,8 @@ SKETCHES = (
     "censored_scheduled",
     "censored_service",
 )  # fmt: skip
-COUNTS = ("requests", "failed", "cancelled", "bytes_in", "bytes_out")
+COUNTS = ("requests", "failed", "cancelled", "bytes_in", "bytes_out", "followed")
+BREAKDOWNS = ("by_status", "by_error", "by_check")
 
 
 @dataclass(slots=True)
@@ -27,8 +28,10 @@ class Totals:
 
     latency, scheduled, service cover what was answered without failing, failed_latency the rest.
     The censored ones hold what was cut off, at its age: cancelled requests and those that timed out.
-    by_status counts answers, by_error failures without cancelled ones. The three instants are microseconds since t0,
-    None where there is none; last_finished_us leaves cancelled requests out. llm: of LLM steps, else None.
+    requests count by their last attempt; followed: the attempts before it, of which only bytes and tokens count.
+    by_status counts answers, by_error failures without cancelled ones, by_check broken rules. The three instants are
+    microseconds since t0, None where there is none; last_finished_us leaves cancelled requests out. llm: of LLM steps,
+    else None.
     """
 
     requests: int = 0
@@ -36,8 +39,10 @@ class Totals:
     cancelled: int = 0
     bytes_in: int = 0
     bytes_out: int = 0
+    followed: int = 0
     by_status: dict[int, int] = field(default_factory=dict)
     by_error: dict[str, int] = field(default_factory=dict)
+    by_check: dict[str, int] = field(default_factory=dict)
     first_scheduled_us: int | None = None
     last_finished_us: int | None = None
     last_cancelled_us: int | None = None
@@ -56,10 +61,10 @@ class Totals:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         for name in SKETCHES:
             getattr(self, name).merge(getattr(other, name))
-        for status, count in other.by_status.items():
-            self.by_status[status] = self.by_status.get(status, 0) + count
-        for error, count in other.by_error.items():
-            self.by_error[error] = self.by_error.get(error, 0) + count
+        for name in BREAKDOWNS:
+            counts = getattr(self, name)
+            for key, count in getattr(other, name).items():
+                counts[key] = counts.get(key, 0) + count
         self.note_scheduled(other.first_scheduled_us)
         self.note_finished(other.last_finished_us)
         self.note_cancelled(other.last_cancelled_us)
@@ -91,7 +96,7 @@ class Totals:
 
     @property
     def outcomes(self) -> int:
-        return self.requests + self.cancelled
+        return self.requests + self.cancelled + self.followed
 
 
 def _first(a: int | None, b: int | None) -> int | None:

@@ -74,6 +74,7 @@ def _headline(result: RunResult) -> RenderableType:
         facts.append(f"{metrics.cancelled:,} cut off at the end")
     facts += [f"{status}: {count:,}" for status, count in sorted(metrics.by_status.items())]
     facts += [f"{error}: {count:,}" for error, count in sorted(metrics.by_error.items())]
+    facts += [f"check '{check}': {count:,}" for check, count in sorted(metrics.by_check.items())]
     return Text("  " + " · ".join(facts))
 
 

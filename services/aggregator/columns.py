@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backbone.maths.totals import Totals
-from services.aggregator.decoding import FoldedLlm, FoldedOutcome
-from services.aggregator.llm_columns import Measured, add_llm
+from services.aggregator.decoding import FoldedLlm, FoldedOutcome, FoldedRuling
+from services.aggregator.llm_columns import Measured, add_llm, add_tokens
 
 Column = NDArray[np.int64]
 GroupKey = tuple[int, int, str]
@@ -24,7 +24,7 @@ FIRST_FAILED_STATUS = 400
 
 @dataclass(slots=True)
 class Columns:
-    """Outcomes as columns of equal length; `errors` and `llm` are None where there is none."""
+    """Outcomes as columns of equal length; `errors`, `llm` and `rulings` are None where there is none."""
 
     scheduled: Column
     started: Column
@@ -35,6 +35,7 @@ class Columns:
     bytes_out: Column
     errors: NDArray[np.object_] | None
     llm: NDArray[np.object_] | None
+    rulings: NDArray[np.object_] | None = None
 
     def where(self, mask: NDArray[np.bool_]) -> "Columns":
         return Columns(
@@ -47,6 +48,7 @@ class Columns:
             self.bytes_out[mask],
             None if self.errors is None else self.errors[mask],
             None if self.llm is None else self.llm[mask],
+            None if self.rulings is None else self.rulings[mask],
         )
 
 
@@ -58,6 +60,7 @@ def columns_of(outcomes: Sequence[FoldedOutcome]) -> Columns:
     """The columns that totals are made of."""
     errors: list[str | None] = [o.error for o in outcomes]
     llm: list[FoldedLlm | None] = [o.llm for o in outcomes]
+    rulings: list[FoldedRuling | None] = [o.ruling for o in outcomes]
     return Columns(
         integers([o.scheduled for o in outcomes]),
         integers([o.started for o in outcomes]),
@@ -68,6 +71,7 @@ def columns_of(outcomes: Sequence[FoldedOutcome]) -> Columns:
         integers([o.bytes_out for o in outcomes]),
         None if errors.count(None) == len(errors) else np.array(errors, dtype=np.object_),
         None if llm.count(None) == len(llm) else np.array(llm, dtype=np.object_),
+        None if rulings.count(None) == len(rulings) else np.array(rulings, dtype=np.object_),
     )
 
 
@@ -102,8 +106,10 @@ def add(totals: Totals, c: Columns) -> None:
     totals.bytes_in += int(c.bytes_in.sum())
     totals.bytes_out += int(c.bytes_out.sum())
     failed = c.status >= FIRST_FAILED_STATUS
-    if c.llm is not None:
-        _add_llm(totals, c, c.llm)
+    if c.rulings is not None:
+        failed, c = _apply_rulings(totals, failed, c, c.rulings)
+    elif c.llm is not None:
+        _add_llm(totals, c, c.llm, failed)
     if c.errors is not None:
         failed, c = _set_errors_apart(totals, failed, c)
     if c.status.size == 0:
@@ -121,19 +127,31 @@ def add(totals: Totals, c: Columns) -> None:
     totals.service.add(c.finished - c.sent)
 
 
-def _add_llm(totals: Totals, c: Columns, llm: NDArray[np.object_]) -> None:
+def _apply_rulings(
+    totals: Totals, failed: NDArray[np.bool_], c: Columns, rulings: NDArray[np.object_]
+) -> tuple[NDArray[np.bool_], Columns]:
+    """Counts attempts that others follow apart; returns the failed mask and the columns of what is left."""
+    ruled: list[FoldedRuling | None] = rulings.tolist()
+    accepted = np.fromiter((each is not None and each.accepted for each in ruled), np.bool_, len(ruled))
+    last = np.fromiter((each is None or not each.followed for each in ruled), np.bool_, len(ruled))
+    failed = failed & ~accepted
+    if c.llm is not None:
+        _add_llm(totals, c.where(last), c.llm[last], failed[last])
+        for part in c.llm[~last].tolist():
+            if part is not None:
+                add_tokens(totals.llm_totals(), part)
+    totals.followed += int(np.count_nonzero(~last))
+    for check in (each.check for each in ruled if each is not None and each.check and not each.followed):
+        totals.by_check[check] = totals.by_check.get(check, 0) + 1
+    return failed[last], c.where(last)
+
+
+def _add_llm(totals: Totals, c: Columns, llm: NDArray[np.object_], failed: NDArray[np.bool_]) -> None:
     errors = [None] * llm.size if c.errors is None else c.errors.tolist()
     measured = [
-        Measured(
-            part,
-            sent,
-            finished,
-            error in CUT_OFF,
-            error is not None or status >= FIRST_FAILED_STATUS,
-            error == CANCELLED,
-        )
-        for part, sent, finished, error, status in zip(
-            llm.tolist(), c.sent.tolist(), c.finished.tolist(), errors, c.status.tolist(), strict=True
+        Measured(part, sent, finished, error in CUT_OFF, error is not None or bad, error == CANCELLED)
+        for part, sent, finished, error, bad in zip(
+            llm.tolist(), c.sent.tolist(), c.finished.tolist(), errors, failed.tolist(), strict=True
         )
         if part is not None
     ]

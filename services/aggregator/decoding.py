@@ -42,6 +42,14 @@ class FoldedLlm(msgspec.Struct, gc=False):
     slo: Annotated[str, Meta(max_length=16)] | None = None
 
 
+class FoldedRuling(msgspec.Struct, gc=False):
+    """The fields of a Ruling."""
+
+    followed: bool = False
+    accepted: bool = False
+    check: Annotated[str, Meta(max_length=200)] | None = None
+
+
 class FoldedOutcome(msgspec.Struct, tag="outcome", tag_field="type", gc=False):
     """The fields of a RequestOutcome that are folded; `error` is open, so that a newer kind counts as a failure."""
 
@@ -60,6 +68,7 @@ class FoldedOutcome(msgspec.Struct, tag="outcome", tag_field="type", gc=False):
     bytes_out: Count = 0
     bytes_in: Count = 0
     llm: FoldedLlm | None = None
+    ruling: FoldedRuling | None = None
 
 
 FoldedRecord = FoldedOutcome | WindowMark | WorkerFence

@@ -31,7 +31,7 @@ class Measured(NamedTuple):
 def add_llm(totals: LlmTotals, outcomes: Sequence[Measured]) -> None:
     """What failed shows no timing but its tokens; what was cut off shows what it lived to show."""
     for each in outcomes:
-        _add_tokens(totals, each.llm)
+        add_tokens(totals, each.llm)
         _add_slo(totals, each)
     shown = [each for each in outcomes if each.cut_off or not each.failed]
     cut_off = [each for each in shown if each.cut_off]
@@ -83,7 +83,8 @@ def _add(sketch: Sketch, values: list[int]) -> None:
     sketch.add(np.array(values, dtype=np.int64))
 
 
-def _add_tokens(totals: LlmTotals, llm: FoldedLlm) -> None:
+def add_tokens(totals: LlmTotals, llm: FoldedLlm) -> None:
+    """What the server reported of one answer, whatever became of it."""
     reported = {
         "input": llm.input_tokens,
         "output": llm.output_tokens,

@@ -28,6 +28,7 @@ class _Stored(msgspec.Struct, array_like=True):
     last_cancelled_us: int | None
     sketches: list[bytes]
     llm: _StoredLlm | None = None
+    by_check: list[tuple[str, int]] = []
 
 
 def totals_to_bytes(totals: Totals) -> bytes:
@@ -42,6 +43,7 @@ def totals_to_bytes(totals: Totals) -> bytes:
         totals.last_cancelled_us,
         [_sketch_bytes(getattr(totals, name)) for name in SKETCHES],
         None if totals.llm is None else _stored_llm(totals.llm),
+        sorted(totals.by_check.items()),
     )
     return msgspec.msgpack.encode(stored)
 
@@ -50,7 +52,7 @@ def totals_from_bytes(data: bytes) -> Totals:
     """What `totals_to_bytes` wrote. Raises PartialCorrupt on anything else."""
     try:
         stored = msgspec.msgpack.decode(data, type=_Stored)
-        if stored.format != FORMAT or len(stored.counts) != len(COUNTS) or len(stored.sketches) != len(SKETCHES):
+        if stored.format != FORMAT or len(stored.counts) > len(COUNTS) or len(stored.sketches) != len(SKETCHES):
             raise PartialCorrupt(
                 "a stored window has another format: move the database file away and it is rebuilt from the log"
             )
@@ -60,11 +62,13 @@ def totals_from_bytes(data: bytes) -> Totals:
         raise PartialCorrupt(
             f"a stored window cannot be read ({error}): move the database file away and it is rebuilt from the log"
         ) from None
-    totals = Totals(by_status=dict(stored.by_status), by_error=dict(stored.by_error), llm=llm)
+    totals = Totals(
+        by_status=dict(stored.by_status), by_error=dict(stored.by_error), by_check=dict(stored.by_check), llm=llm
+    )
     totals.note_scheduled(stored.first_scheduled_us)
     totals.note_finished(stored.last_finished_us)
     totals.note_cancelled(stored.last_cancelled_us)
-    for name, count in zip(COUNTS, stored.counts, strict=True):
+    for name, count in zip(COUNTS, stored.counts, strict=False):  # an earlier release counted less
         setattr(totals, name, count)
     for name, sketch in zip(SKETCHES, sketches, strict=True):
         setattr(totals, name, sketch)

@@ -43,6 +43,7 @@ class Columns:
     dns: Ints
     connect: Ints
     tls: Ints
+    accepted: Flags
     remotes: Mapping[int, str] = field(default_factory=dict)
 
     @property
@@ -61,8 +62,8 @@ class Columns:
 
     @property
     def ok(self) -> Flags:
-        """Answered, below 400, and no error of any kind."""
-        fine: Flags = (self.error == NO_ERROR) & (self.status > 0) & (self.status < 400)
+        """Answered, below 400 unless a check asks for the status, and no error of any kind."""
+        fine: Flags = (self.error == NO_ERROR) & (self.status > 0) & ((self.status < 400) | self.accepted)
         return fine
 
     @property
@@ -73,13 +74,13 @@ class Columns:
     @property
     def target_failed(self) -> Flags:
         """The target's fault as seen from outside: 5xx or no whole answer."""
-        failed: Flags = self.transport_failed | ((self.status >= 500) & ~self.cancelled)
+        failed: Flags = self.transport_failed | ((self.status >= 500) & ~self.cancelled & ~self.accepted)
         return failed
 
     @property
     def refused_as_bad(self) -> Flags:
         """4xx that say the request itself is wrong; 401, 403 and 429 say something else."""
-        client_status = (self.status >= 400) & (self.status < 500) & ~self.cancelled
+        client_status = (self.status >= 400) & (self.status < 500) & ~self.cancelled & ~self.accepted
         bad: Flags = client_status & ~np.isin(self.status, (401, 403, 429)) & ~self.transport_failed
         return bad
 
@@ -106,7 +107,8 @@ def columns_of(outcomes: Sequence[RequestOutcome], from_us: int = 0) -> Columns:
         columns[name] = _ints([-1 if (value := getattr(outcome, name)) is None else value for outcome in outcomes])
     columns["error"] = _ints([errors[outcome.error] for outcome in outcomes])
     columns["remote"] = _ints([remotes[outcome.remote] for outcome in outcomes])
-    return Columns(**columns, remotes={key: remote for remote, key in remotes.items() if remote})
+    accepted = np.fromiter((o.ruling is not None and o.ruling.accepted for o in outcomes), np.bool_, len(outcomes))
+    return Columns(**columns, accepted=accepted, remotes={key: remote for remote, key in remotes.items() if remote})
 
 
 def _ints(values: Iterable[int]) -> Ints:

@@ -104,7 +104,7 @@ class FactsBuilder:
         )
 
     def _add_totals(self, columns: Columns) -> None:
-        self._by_status.update(_counted(columns.status[columns.answered]))
+        self._by_status.update(_counted(columns.status[columns.answered & ~columns.accepted]))
         self._by_error.update(_counted(columns.error[columns.error != NO_ERROR]))
         failed, bad, ok, cancelled = columns.target_failed, columns.refused_as_bad, columns.ok, columns.cancelled
         self._counts.update(

@@ -4,13 +4,23 @@ A connection whose requests need no body read costs nothing of this: it is anoth
 broken does not end the exchange, so that the connection stays good for the next request where HTTP was kept to.
 """
 
+from collections.abc import Sequence
 from time import perf_counter_ns
 
 from backbone.maths.slo import Exchange
 from schemas.outcomes import LlmOutcome
+from schemas.scenario import Step
+from services.runner.answer import BODY_LIMIT_BYTES
 from services.runner.connection import Connection, OnEnded
 from services.runner.llm_reading import LlmReading
 from services.runner.request import WireRequest
+
+
+def connection_kind(steps: Sequence[Step]) -> type[Connection]:
+    """The cheapest class that reads what these steps need."""
+    if any(step.reads_body for step in steps):
+        return KeepingConnection
+    return BodyConnection if any(step.llm is not None for step in steps) else Connection
 
 
 class BodyConnection(Connection):
@@ -50,3 +60,23 @@ class BodyConnection(Connection):
             if reading.broken:
                 self.error = "stream"
         super()._answered(at)
+
+
+class KeepingConnection(BodyConnection):
+    """Keeps the bodies of answers too, each up to a little more than `limit_bytes`."""
+
+    __slots__ = ("_kept",)
+    limit_bytes = BODY_LIMIT_BYTES
+
+    def send(self, request: WireRequest) -> None:
+        self._kept = bytearray()
+        super().send(request)
+
+    def kept_body(self) -> bytes:
+        return bytes(self._kept)
+
+    def on_body(self, body: bytes) -> None:
+        """Called by the parser."""
+        if (room := self.limit_bytes + 1 - len(self._kept)) > 0:
+            self._kept += body[:room]
+        super().on_body(body)

@@ -87,6 +87,10 @@ class Connection(asyncio.Protocol):
         """What the body of the answer showed; this connection reads none."""
         return None
 
+    def kept_body(self) -> bytes:
+        """The body of the answer as far as it was kept; this connection keeps none."""
+        return b""
+
     # what the event loop calls
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

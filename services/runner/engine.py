@@ -215,12 +215,12 @@ class Engine:
         slot.phases = Phases()
         kind: ErrorKind = "client"
         try:
-            connection = await self._dialer.dial(slot.on_ended, self._connect_s, slot.phases)
+            connection = await self._dialer_of(slot).dial(slot.on_ended, self._connect_s, slot.phases)
         except DialFailed as failure:
             kind = failure.kind
             self._marks.note_limit(failure.limit)
         except TargetNotAllowed as error:
-            self.stop("failed", str(error))
+            self._not_allowed(slot, str(error))
         else:
             slot.connection, slot.dialing = connection, None
             if connection.reusable:
@@ -229,6 +229,13 @@ class Engine:
             kind = "closed_early"
         slot.connection = slot.dialing = None
         self._unsent(slot, kind)
+
+    def _dialer_of(self, slot: Slot) -> Dialer:
+        return self._dialer
+
+    def _not_allowed(self, slot: Slot, why: str) -> None:
+        """The policy forbids an address of the host that this slot was to be connected to."""
+        self.stop("failed", why)
 
     def _dial_cancelled(self, slot: Slot, dialing: "asyncio.Task[None]") -> None:
         """A task that is cancelled before its first step never runs, so its own handlers cannot free the slot."""
@@ -308,7 +315,7 @@ class Engine:
             slot.failures = 0
             tally.finished += 1
             if error is not None or status >= 400:
-                tally.failed += 1
+                tally.failed += outcome.ruling is None or not outcome.ruling.accepted
         elif error is not None and error != "cancelled":
             tally.finished += 1
             tally.failed += 1

@@ -8,24 +8,35 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import cycle
 
-from schemas.journey import Think
+from schemas.journey import Retries, Think
 from schemas.load import Load
 from schemas.outcomes import RequestOutcome
 from schemas.scenario import Scenario, Step
 from services.runner.chance import fraction
+from services.runner.cookies import Jar
 from services.runner.feeds import Feeds, NoFeeds
 from services.runner.mix import step_sequence
+from services.runner.request import WireRequest
+from services.runner.rules import Rules
 from services.runner.sharding import Share, first_iteration, first_step
 from services.runner.templates import RequestTemplate
+from services.runner.wire_edit import Hop
 
 
 @dataclass(frozen=True, slots=True)
 class StepScript:
-    """One step: what it sends in turn, and how long the user pauses after it."""
+    """One step: what it sends in turn, what is made of the answer, how long the user pauses after it.
+
+    rules: None where nothing is read of the answer. redirects: how many are followed.
+    """
 
     templates: Sequence[RequestTemplate]
     weight: int = 1
     think: Think | None = None
+    rules: Rules | None = None
+    retries: Retries | None = None
+    redirects: int = 0
+    reads_body: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +45,9 @@ class Script:
 
     steps: Sequence[StepScript]
     seed: str
+    target: str
     sequence: bool = False
+    cookies: bool = False
     values: Mapping[str, object] = field(default_factory=dict)
     feeds: Feeds = field(default_factory=NoFeeds)
 
@@ -48,29 +61,31 @@ def script_of(
 ) -> Script | None:
     """templates: of each step, in turn. None where every request is literal and stands for itself."""
     literal = all(template.literal is not None for pool in templates for template in pool)
-    if literal and feeds is None and not scenario.sequence and not any(map(_has_rules, scenario.steps)):
+    plain = not (scenario.sequence or scenario.cookies or any(map(_is_ruled, scenario.steps)))
+    if literal and feeds is None and plain:
         return None
-    steps = [StepScript(pool, step.weight, step.think) for step, pool in zip(scenario.steps, templates, strict=True)]
-    return Script(steps, seed, scenario.sequence, values or {}, feeds or NoFeeds())
+    steps = [_step_script(step, pool) for step, pool in zip(scenario.steps, templates, strict=True)]
+    return Script(steps, seed, scenario.target, scenario.sequence, scenario.cookies, values or {}, feeds or NoFeeds())
 
 
-def _has_rules(step: Step) -> bool:
-    return step.think is not None
+def _is_ruled(step: Step) -> bool:
+    return bool(step.think or step.checks or step.extract or step.retries or step.redirects)
+
+
+def _step_script(step: Step, templates: Sequence[RequestTemplate]) -> StepScript:
+    rules = Rules(step.checks, step.extract) if step.checks or step.extract else None
+    return StepScript(templates, step.weight, step.think, rules, step.retries, step.redirects, step.reads_body)
 
 
 class Itinerary:
     """One worker's iterations in their order: numbers over the whole run, the steps of each, the requests of each."""
 
-    def __init__(self, script: Script, first: tuple[int, int], step: tuple[int, int]) -> None:
+    def __init__(self, script: Script, load: Load, share: Share) -> None:
         self._script = script
-        self._next_number, self._stride = first
-        self._mix = step_sequence([each.weight for each in script.steps], script.seed, *step)
-        self._pools = [_in_turn(each.templates, *step) for each in script.steps]
-
-    @classmethod
-    def of(cls, script: Script, scenario_load: Load, share: Share) -> "Itinerary":
-        """That of a worker with this share of the load."""
-        return cls(script, first_iteration(scenario_load, share), first_step(scenario_load, share))
+        self._next_number, self._stride = first_iteration(load, share)
+        first = first_step(load, share)
+        self._mix = step_sequence([each.weight for each in script.steps], script.seed, *first)
+        self._pools = [_in_turn(each.templates, *first) for each in script.steps]
 
     def begin(self) -> "Walk":
         """The next iteration. Raises FeedExhausted."""
@@ -78,7 +93,7 @@ class Itinerary:
         values = {**script.values, **script.feeds.row(number)}
         self._next_number += self._stride
         places = range(len(script.steps)) if script.sequence else (next(self._mix),)
-        return Walk(number, iter(places), values)
+        return Walk(number, iter(places), values, Jar() if script.cookies else None)
 
     def template(self, place: int) -> RequestTemplate:
         """What the step at this place sends now."""
@@ -97,26 +112,44 @@ def _in_turn(pool: Sequence[RequestTemplate], first: int, stride: int) -> Iterat
     return cycle([pool[(first + turn * stride) % len(pool)] for turn in range(len(pool))])
 
 
+@dataclass(slots=True)
+class Asking:
+    """One request of a step through all its attempts: what is sent now, where to, and how often it was.
+
+    first: its first attempt. tries: of what is sent now; hops: redirects followed.
+    """
+
+    request: WireRequest
+    hop: Hop | None = None
+    first: RequestOutcome | None = None
+    attempts: int = 0
+    tries: int = 0
+    hops: int = 0
+
+
 class Walk:
-    """Where one user is in its iteration. place: the step that is being done; values: what templates see."""
+    """Where one user is in its iteration. place: the step that is being done; values: what templates see.
 
-    __slots__ = ("_places", "ended_us", "failed", "number", "place", "values")
+    asking: the request that is on; None between steps and where it could not be made. again_us: the pause after which
+    it is sent once more; None where it has ended.
+    """
 
-    def __init__(self, number: int, places: Iterator[int], values: dict[str, object]) -> None:
+    __slots__ = ("_places", "again_us", "asking", "ended_us", "failed", "jar", "number", "place", "values")
+
+    def __init__(self, number: int, places: Iterator[int], values: dict[str, object], jar: Jar | None) -> None:
         self.number = number
         self._places = places
         self.values = values
+        self.jar = jar
         self.place = next(places)
+        self.asking: Asking | None = None
+        self.again_us: int | None = None
         self.failed = False
         self.ended_us = 0
 
-    def note(self, outcome: RequestOutcome) -> None:
-        """The request of the step has ended."""
-        self.ended_us = outcome.finished
-        self.failed = outcome.error is not None or outcome.status >= 400
-
     def advance(self) -> bool:
         """Goes on to the next step; False at the end of the iteration."""
+        self.asking = None
         place = None if self.failed else next(self._places, None)
         if place is None:
             return False

@@ -6,17 +6,19 @@ A scenario of literal requests that stand for themselves has the plain engine an
 from collections.abc import Callable, Iterator
 
 from schemas.outcomes import RequestOutcome
+from services.runner.answer import Answer
+from services.runner.connection import Connection
 from services.runner.dialer import Dialer, Phases
 from services.runner.engine import Engine, EnginePlan, Recorder, Tally
 from services.runner.journey import Script
 from services.runner.loads import Load
-from services.runner.request import WireRequest
+from services.runner.request import Endpoint, WireRequest
 from services.runner.slot import Slot
 from services.runner.walks import Walks
 
 
 class JourneyEngine(Engine):
-    """One worker's load of journeys."""
+    """One worker's load of journeys. dialer_to: makes connections to other hosts, where redirects lead there."""
 
     def __init__(
         self,
@@ -27,20 +29,27 @@ class JourneyEngine(Engine):
         *,
         t0_ns: int,
         on_window: Callable[[Tally], None] = lambda tally: None,
+        dialer_to: Callable[[Endpoint], Dialer] | None = None,
     ) -> None:
         self._script = script
         self._request: WireRequest
+        self._answer: Answer | None = None
+        self._dialer_to = dialer_to
+        self._dialers: dict[Endpoint, Dialer] = {}
+        self._endpoints: dict[Slot, Endpoint] = {}
         super().__init__(plan, dialer, recorder, t0_ns=t0_ns, on_window=on_window)
 
     # what walks ask for
 
-    def send(self, slot: Slot, request: WireRequest, scheduled_us: int | None) -> None:
+    def send(self, slot: Slot, request: WireRequest, endpoint: Endpoint | None, scheduled_us: int | None) -> None:
         self._request = request
+        if endpoint != self._endpoints.get(slot):
+            self._move(slot, endpoint)
         self.begin(slot, None)
         if scheduled_us is not None:
             slot.scheduled_us = min(scheduled_us, slot.started_us)  # the loop's timers may be a millisecond early
 
-    def refuse(self, slot: Slot, step: str, why: str) -> None:
+    def refuse(self, slot: Slot, step: str) -> None:
         slot.busy = True
         slot.request = WireRequest(step, b"", False)
         slot.phases = Phases()
@@ -66,8 +75,43 @@ class JourneyEngine(Engine):
         self._walks = Walks(self._script, self._plan.load, self, self._plan.share, self._phases)
         return self._walks
 
+    def _move(self, slot: Slot, endpoint: Endpoint | None) -> None:
+        """The connection that the slot has leads to another host than the one that a redirect named, or back."""
+        if endpoint is None:
+            del self._endpoints[slot]
+        else:
+            self._endpoints[slot] = endpoint
+        if slot.connection is not None:
+            slot.connection.close()
+            slot.connection = None
+
+    def _dialer_of(self, slot: Slot) -> Dialer:
+        endpoint = self._endpoints.get(slot)
+        if endpoint is None or self._dialer_to is None:
+            return self._dialer
+        if endpoint not in self._dialers:
+            self._dialers[endpoint] = self._dialer_to(endpoint)
+        return self._dialers[endpoint]
+
+    def _not_allowed(self, slot: Slot, why: str) -> None:
+        if slot in self._endpoints:
+            self._walks.note_broken(slot, "redirects: the target policy does not allow that host")
+        else:
+            super()._not_allowed(slot, why)
+
+    def _slot_ended(self, slot: Slot, connection: Connection) -> None:
+        if connection.error is None and self._walks.awaits_answer(slot):
+            latency_us = (connection.finished_ns - self.t0_ns) // 1000 - slot.started_us
+            self._answer = Answer(connection.status, bytes(connection.head), connection.kept_body(), latency_us)
+        super()._slot_ended(slot, connection)
+
     def _settle(self, slot: Slot, outcome: RequestOutcome) -> None:
-        self._walks.judge(slot, outcome)
+        answer, self._answer = self._answer, None
+        self._walks.judge(slot, outcome, answer)
+        ruling = outcome.ruling
+        if ruling is not None and ruling.followed:
+            self.tally.finished -= 1  # it counts when the last attempt ends
+            self.tally.failed -= outcome.error is not None or outcome.status >= 400
         super()._settle(slot, outcome)
 
     @property

@@ -29,13 +29,13 @@ UNREAD_HEAD = ResponseHead(False, True, None, None)
 
 class _Headers:
     def __init__(self) -> None:
-        self.values: dict[str, str] = {}
+        self.fields: list[tuple[str, str]] = []
 
     def on_message_begin(self) -> None:
-        self.values = {}  # an interim response had its own
+        self.fields = []  # an interim response had its own
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self.values[name.decode("latin-1").lower()] = value.decode("latin-1").strip()
+        self.fields.append((name.decode("latin-1").lower(), value.decode("latin-1").strip()))
 
 
 def status_in(head: bytes, interims: int) -> int:
@@ -62,10 +62,7 @@ def _end_of(head: bytes, heads: int) -> int:
 
 def read_head(head: bytes) -> ResponseHead:
     """Reads a whole head; what follows its end is not looked at."""
-    headers = _Headers()
-    with suppress(HttpParserError):  # the connection's own parser accepted the head: only what follows can be wrong
-        HttpResponseParser(headers).feed_data(head)
-    values = headers.values
+    values = dict(read_fields(head))
     framed = "content-length" in values or "chunked" in values.get("transfer-encoding", "").lower()
     return ResponseHead(
         ends_with_connection=not framed,
@@ -73,6 +70,14 @@ def read_head(head: bytes) -> ResponseHead:
         retry_after_ms=_whole(values.get("retry-after"), 1000),
         ratelimit_remaining=_whole(values.get("x-ratelimit-remaining", values.get("ratelimit-remaining")), 1),
     )
+
+
+def read_fields(head: bytes) -> list[tuple[str, str]]:
+    """All headers of a whole head in their order, names in lower case; interim responses are passed over."""
+    headers = _Headers()
+    with suppress(HttpParserError):  # the connection's own parser accepted the head: only what follows can be wrong
+        HttpResponseParser(headers).feed_data(head)
+    return headers.fields
 
 
 def _whole(text: str | None, scale: int) -> int | None:

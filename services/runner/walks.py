@@ -9,14 +9,18 @@ from typing import Protocol
 
 from schemas.load import Load as LoadSettings
 from schemas.outcomes import RequestOutcome
+from services.runner.answer import Answer
+from services.runner.decoding import READABLE
 from services.runner.errors import FeedExhausted, RenderFailed
-from services.runner.journey import Itinerary, Script, Walk
+from services.runner.journey import Asking, Itinerary, Script, Walk
+from services.runner.judging import Judge
 from services.runner.loads import make_load
 from services.runner.pacing import SECOND_US
 from services.runner.phases import RunPhases
-from services.runner.request import WireRequest
+from services.runner.request import Endpoint, WireRequest
 from services.runner.sharding import Share
 from services.runner.slot import Slot
+from services.runner.wire_edit import hop_of, with_cookies, with_header
 
 
 class Sender(Protocol):
@@ -26,10 +30,10 @@ class Sender(Protocol):
 
     def new_slot(self) -> Slot: ...
 
-    def send(self, slot: Slot, request: WireRequest, scheduled_us: int | None) -> None:
-        """Starts a request; scheduled_us None: it is intended now."""
+    def send(self, slot: Slot, request: WireRequest, endpoint: Endpoint | None, scheduled_us: int | None) -> None:
+        """Starts a request. endpoint None: the target's; scheduled_us None: it is intended now."""
 
-    def refuse(self, slot: Slot, step: str, why: str) -> None:
+    def refuse(self, slot: Slot, step: str) -> None:
         """Ends a request that could not be made; nothing is sent."""
 
     def note_start(self, scheduled_us: int) -> None:
@@ -44,7 +48,11 @@ class Walks:
 
     def __init__(self, script: Script, settings: LoadSettings, sender: Sender, share: Share, phases: RunPhases) -> None:
         self._sender = sender
-        self._itinerary = Itinerary.of(script, settings, share)
+        self._script = script
+        self._itinerary = Itinerary(script, settings, share)
+        until_us = None if settings.whole_s is None else round(settings.whole_s * SECOND_US)
+        self._judge = Judge(script, until_us)
+        self._broken: dict[Slot, str] = {}
         self._walks: dict[Slot, Walk] = {}
         self._pausing: dict[Slot, asyncio.TimerHandle] = {}
         self._stopped = False
@@ -91,20 +99,30 @@ class Walks:
     def change_rate(self, at_us: int, rate_per_s: float) -> None:
         self._load.change_rate(at_us, rate_per_s)
 
-    def judge(self, slot: Slot, outcome: RequestOutcome) -> None:
-        """Says in the outcome what the scenario makes of the answer, before it is recorded."""
-        self._walks[slot].note(outcome)
+    def awaits_answer(self, slot: Slot) -> bool:
+        """Whether anything is read of the answer to what this user has asked."""
+        return self._judge.reads(self._walks[slot])
+
+    def judge(self, slot: Slot, outcome: RequestOutcome, answer: Answer | None) -> None:
+        """Says in the outcome what the scenario makes of it, before it is recorded."""
+        self._judge.judge(self._walks[slot], outcome, answer, self._broken.pop(slot, None), not self._stopped)
+
+    def note_broken(self, slot: Slot, rule: str) -> None:
+        """Why the request of this user is about to end without having been sent."""
+        self._broken[slot] = rule
 
     def freed(self, slot: Slot, wait_us: int) -> None:
         walk = self._walks[slot]
-        think_us = self._itinerary.think_us(walk)
-        if self._stopped or not walk.advance():
+        pause_us, again = walk.again_us, walk.again_us is not None
+        if pause_us is None:
+            pause_us = self._itinerary.think_us(walk)
+        if self._stopped or not (again or walk.advance()):
             del self._walks[slot]
-            self._load.freed(slot, max(wait_us, think_us))
-        elif think_us:
-            due_us = walk.ended_us + think_us
+            self._load.freed(slot, max(wait_us, pause_us))
+        elif pause_us:
             loop = asyncio.get_running_loop()
-            self._pausing[slot] = loop.call_later(think_us / SECOND_US, self._resume, slot, due_us)
+            due_us = walk.ended_us + pause_us
+            self._pausing[slot] = loop.call_later(pause_us / SECOND_US, self._resume, slot, due_us)
         else:
             self._send(slot, walk, walk.ended_us)
 
@@ -113,10 +131,22 @@ class Walks:
         self._send(slot, self._walks[slot], due_us)
 
     def _send(self, slot: Slot, walk: Walk, scheduled_us: int | None) -> None:
-        template = self._itinerary.template(walk.place)
-        try:
-            request = template.literal or template.render(walk.values)
-        except RenderFailed as error:
-            self._sender.refuse(slot, template.step, str(error))
-        else:
-            self._sender.send(slot, request, scheduled_us)
+        asking = walk.asking
+        if asking is None:
+            template = self._itinerary.template(walk.place)
+            try:
+                request = template.literal or template.render(walk.values)
+            except RenderFailed as error:
+                self._broken[slot] = f"request: {error}"[:120]
+                self._sender.refuse(slot, template.step)
+                return
+            if self._script.steps[walk.place].reads_body:
+                request = with_header(request, "Accept-Encoding", READABLE)
+            asking = walk.asking = Asking(request)
+        elif asking.first is not None:
+            scheduled_us = asking.first.scheduled
+        request = asking.request
+        if walk.jar is not None:
+            url = (asking.hop or hop_of(request, self._script.target)).url
+            request = with_cookies(request, walk.jar.header(url))
+        self._sender.send(slot, request, None if asking.hop is None else asking.hop.endpoint, scheduled_us)

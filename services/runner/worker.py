@@ -22,8 +22,7 @@ from backbone.errors import BackboneError
 from backbone.log.errors import LogError
 from backbone.log.opening import open_log
 from schemas.scenario import Scenario
-from services.runner.body_connection import BodyConnection
-from services.runner.connection import Connection
+from services.runner.body_connection import connection_kind
 from services.runner.dialer import Dialer, tls_context
 from services.runner.engine import Ending, Engine, EnginePlan, Tally
 from services.runner.errors import RunnerError
@@ -47,7 +46,7 @@ from services.runner.pipe import (
 )
 from services.runner.preparing import Prepared, known_values, prepare
 from services.runner.publisher import Publisher
-from services.runner.request import endpoint_of
+from services.runner.request import Endpoint, endpoint_of
 from services.runner.resolving import allowed_addresses
 from services.runner.sharding import Share
 from services.runner.spool import Spool
@@ -131,7 +130,7 @@ class _Work:
         publisher = Publisher(
             log, assignment.partition, on_failure=lambda failure: self._halt(Stop("failed", str(failure))), spool=spool
         )
-        dialer = self._dialer()
+        dialer = self._dialer_to(endpoint_of(self._scenario.target))
         ready = prepare(self._scenario, assignment.run_id, known_values(self._scenario, assignment.worker, os.environ))
         plan = self._plan(ready)
         _settle_collector()
@@ -158,7 +157,9 @@ class _Work:
         script = script_of(self._scenario, plan.run_id, ready.pools, ready.values, ready.feeds)
         if script is None:
             return Engine(plan, dialer, publisher, t0_ns=t0_ns, on_window=_report_progress)
-        return JourneyEngine(plan, script, dialer, publisher, t0_ns=t0_ns, on_window=_report_progress)
+        return JourneyEngine(
+            plan, script, dialer, publisher, t0_ns=t0_ns, on_window=_report_progress, dialer_to=self._dialer_to
+        )
 
     def _halt(self, stop: Stop) -> None:
         self._stop = self._stop or stop
@@ -173,11 +174,10 @@ class _Work:
             return  # that of a library which lost its connection, say: what it was to do fails or is tried again
         self._halt(Stop("failed", f"the engine failed: {context.get('message')}: {context.get('exception')!r}"))
 
-    def _dialer(self) -> Dialer:
-        endpoint, policy = endpoint_of(self._scenario.target), self._assignment.policy
+    def _dialer_to(self, endpoint: Endpoint) -> Dialer:
+        policy = self._assignment.policy
         tls = tls_context(self._scenario.insecure) if endpoint.tls else None
-        reads_bodies = any(step.llm is not None for step in self._scenario.steps)
-        kind = BodyConnection if reads_bodies else Connection
+        kind = connection_kind(self._scenario.steps)
         return Dialer(endpoint, lambda: allowed_addresses(endpoint, policy), tls, kind)
 
     def _plan(self, ready: Prepared) -> EnginePlan:

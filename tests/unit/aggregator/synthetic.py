@@ -15,7 +15,7 @@ from schemas.lifecycle import (
     WorkerPlacement,
 )
 from schemas.load import Load
-from schemas.outcomes import ErrorKind, OutcomeRecord, RequestOutcome, StopReason, WindowMark
+from schemas.outcomes import ErrorKind, OutcomeRecord, RequestOutcome, Ruling, StopReason, WindowMark
 from schemas.scenario import Scenario
 from schemas.sla import parse_sla
 from schemas.topics import outcome_partition_of
@@ -53,6 +53,7 @@ class Stream:
         step: str = "default",
         stage: int = 0,
         bytes_in: int = 100,
+        ruling: Ruling | None = None,
     ) -> RequestOutcome:
         """late_us: how much later than scheduled the request was started."""
         started = finished_us - latency_us
@@ -72,6 +73,7 @@ class Stream:
             stage=stage,
             bytes_in=bytes_in,
             bytes_out=10,
+            ruling=ruling,
         )
         self.seq += 1
         self.records.append(record)

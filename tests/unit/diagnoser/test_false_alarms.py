@@ -60,7 +60,7 @@ def _facts(random: np.random.Generator, started: list[Floats], latency: list[Flo
     columns = Columns(
         worker=zeros, seq=np.arange(begin.size), scheduled=begin[order], started=begin[order], sent=begin[order],
         finished=finished[order], status=np.where(failed, 503, 200), error=zeros + NO_ERROR, connection=users[order],
-        in_flight=zeros + USERS, remote=zeros, dns=zeros - 1, connect=zeros - 1, tls=zeros - 1,
+        in_flight=zeros + USERS, remote=zeros, dns=zeros - 1, connect=zeros - 1, tls=zeros - 1, accepted=zeros > 0,
         remotes={0: "127.0.0.1:80"},
     )  # fmt: skip
     builder = FactsBuilder(LoadFacts(USERS))

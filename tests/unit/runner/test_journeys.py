@@ -4,24 +4,20 @@ import asyncio
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from time import perf_counter_ns
 
 import pytest
 
 from schemas.outcomes import RequestOutcome
 from schemas.scenario import Scenario
 from services.runner.chance import fraction
-from services.runner.engine import Ending, EnginePlan
 from services.runner.errors import FeedExhausted, RenderFailed
-from services.runner.feeds import Feeds
 from services.runner.journey import Itinerary, script_of
-from services.runner.journey_engine import JourneyEngine
 from services.runner.request import WireRequest
 from services.runner.sharding import Share
-from services.runner.step_templates import wire_pools
-from services.runner.templates import LiteralTemplate, RequestTemplate, literal_templates
+from services.runner.templates import LiteralTemplate
+from tests.unit.runner.journeys import journey, run
 from tests.unit.runner.notebook import Notebook
-from tests.unit.runner.servers import Serve, Server, dialer_to, read_request
+from tests.unit.runner.servers import Serve, read_request
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 THREE = [{"name": name, "request": {"path": f"/{name}"}} for name in ("login", "list", "leave")]
@@ -31,26 +27,6 @@ async def keep_answering(reader: asyncio.StreamReader, writer: asyncio.StreamWri
     while True:
         await read_request(reader)
         writer.write(OK)
-
-
-def journey(
-    server: Server,
-    notebook: Notebook,
-    load: dict[str, object],
-    *,
-    templates: Sequence[Sequence[RequestTemplate]] | None = None,
-    feeds: Feeds | None = None,
-    **scenario: object,
-) -> JourneyEngine:
-    wanted = Scenario.model_validate({"target": f"http://127.0.0.1:{server.port}/", "load": load, **scenario})
-    plan = EnginePlan("r", 0, wire_pools(wanted), [step.weight for step in wanted.steps], wanted.load, wanted.timeouts)
-    script = script_of(wanted, "r", templates or literal_templates(plan.requests), feeds=feeds)
-    assert script is not None
-    return JourneyEngine(plan, script, dialer_to(server.port), notebook, t0_ns=perf_counter_ns())
-
-
-async def run(engine: JourneyEngine) -> Ending:
-    return await asyncio.wait_for(engine.run(), 10)
 
 
 def by_connection(outcomes: Sequence[RequestOutcome]) -> Mapping[int, list[RequestOutcome]]:
@@ -186,12 +162,12 @@ def test_the_iterations_of_all_workers_are_those_of_the_whole_each_once(load: di
     templates = [[LiteralTemplate(WireRequest(name, b"", False))] for name in "ab"]
     script = script_of(scenario, "seed", templates)
     assert script is not None
-    whole = Itinerary.of(script, scenario.load, Share())
+    whole = Itinerary(script, scenario.load, Share())
     expected = [(walk.number, walk.place) for walk in (whole.begin() for _ in range(37))]
     found = []
     for index in range(workers):
         share = Share(index, workers)
         count = share.part(37) if scenario.load.concurrency else len(range(index, 37, workers))
-        itinerary = Itinerary.of(script, scenario.load, share)
+        itinerary = Itinerary(script, scenario.load, share)
         found += [(walk.number, walk.place) for walk in (itinerary.begin() for _ in range(count))]
     assert sorted(found) == expected
