@@ -4,6 +4,7 @@ Must not know requests or faults.
 """
 
 import json
+from collections.abc import Sequence
 from http import HTTPStatus
 
 
@@ -16,13 +17,14 @@ def json_body(size_bytes: int) -> bytes:
     return b'"' + b"x" * (size_bytes - 2) + b'"' if size_bytes >= 2 else b"1" * size_bytes
 
 
-def build(status: int, body: bytes, *, keep_alive: bool, head: bool = False) -> bytes:
-    """One whole HTTP/1.1 answer; `head` leaves the body out and keeps its length."""
+def build(status: int, body: bytes, *, keep_alive: bool, head: bool = False, headers: Sequence[str] = ()) -> bytes:
+    """One whole HTTP/1.1 answer; `head` leaves the body out and keeps its length. headers: more lines of its head."""
     lines = (
         f"HTTP/1.1 {status} {HTTPStatus(status).phrase if status in HTTPStatus._value2member_map_ else 'Unknown'}",
         "Content-Type: application/json",
         f"Content-Length: {len(body)}",
         f"Connection: {'keep-alive' if keep_alive else 'close'}",
+        *headers,
     )
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + (b"" if head else body)
 

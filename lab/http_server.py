@@ -11,13 +11,14 @@ from typing import Final, NamedTuple, cast
 
 import httptools
 
-from lab import control
+from lab import control, pages
 from lab.answers import Answers, build
 from lab.faults import Connection
 from lab.injector import Injector
 from lab.lateness import Lateness
 from lab.timers import Timers
 
+PAGES: Final = pages.PREFIX.decode()
 MAX_WAITING: Final = 128  # pipelined requests held per connection before its reading pauses
 
 
@@ -47,6 +48,7 @@ class Target:
         self.clock = clock
         self.lateness = Lateness()
         self.connections: set[HttpConnection] = set()
+        self.pages = pages.Pages()
         self.on_plan_changed: Callable[[], None] = lambda: None
         self._callers = 0
 
@@ -157,7 +159,7 @@ class HttpConnection(asyncio.Protocol):
         self._url += url
 
     def on_headers_complete(self) -> None:
-        self._command = self._url.startswith(control.PREFIX)
+        self._command = self._url.startswith((control.PREFIX, pages.PREFIX))
 
     def on_body(self, body: bytes) -> None:
         if self._command and len(self._body) <= control.MAX_BODY_BYTES:
@@ -242,11 +244,14 @@ class HttpConnection(asyncio.Protocol):
                 self._transport.close()
 
     def _own_answer(self, request: Request) -> bytes:
-        """Answers that no fault touches: to commands, to what is not HTTP, to load on the control port."""
+        """Answers that no fault touches: to commands and pages, to what is not HTTP, to load on the control port."""
         if request.malformed:
             reply = control.Reply(400, b'{"error":"this is not an HTTP/1.1 request"}')
         elif request.command is None:
             reply = control.Reply(404, b'{"error":"this port takes only commands under /_lab/"}')
+        elif request.command.startswith(PAGES):
+            page = self._target.pages.answer(request.command)
+            return build(page.status, page.body, keep_alive=request.keep_alive, head=request.head, headers=page.headers)
         else:
             # Such a connection survives the death of the target, so that it can be revived.
             self.controls = self._caller is None

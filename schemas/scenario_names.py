@@ -108,11 +108,12 @@ def _all(scenario: "Scenario", columns: Mapping[str, Sequence[str] | None]) -> I
         yield from ((written, Scope(known, columns)) for written in _auth_texts(scenario.auth, ("auth",)))
     for index, step in enumerate(scenario.steps):
         yield from ((written, Scope(known, columns)) for written in _texts(step, ("steps", index)))
-        known |= _extracted(step)
+        if scenario.sequence:
+            known |= _extracted(step)
 
 
 def _extracted(step: "Step") -> frozenset[str]:
-    return frozenset()
+    return frozenset(step.extract)
 
 
 def _texts(step: "Step", place: Place) -> Iterator[Written]:

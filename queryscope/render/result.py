@@ -70,6 +70,8 @@ def _headline(result: RunResult) -> RenderableType:
         facts.append(f"{result.load.workers} workers")
     if result.load.warmup_s:
         facts.append(f"after a warm-up of {result.load.warmup_s} s")
+    if metrics.attempts != metrics.requests:
+        facts.append(f"{metrics.attempts:,} attempts")
     if metrics.cancelled:
         facts.append(f"{metrics.cancelled:,} cut off at the end")
     facts += [f"{status}: {count:,}" for status, count in sorted(metrics.by_status.items())]

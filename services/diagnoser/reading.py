@@ -78,8 +78,8 @@ class RunReader:
             elif record.seq > state.last_seq:
                 state.last_seq = record.seq
                 if isinstance(record, RequestOutcome):
-                    if record.stage == 0:
-                        outcomes.append(record)
+                    if record.stage == 0 and (record.ruling is None or not record.ruling.followed):
+                        outcomes.append(record)  # requests are diagnosed, each by its last attempt
                 else:
                     if record.stage == 0:
                         marks.append(record)

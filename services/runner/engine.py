@@ -5,16 +5,12 @@ Every 10 ms a tick looks at time-outs, marks and whether the target is dead, and
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
 from functools import partial
 from time import perf_counter_ns
-from typing import Protocol
 
 from backbone.errors import TargetNotAllowed
-from schemas.load import Load as LoadSettings
 from schemas.outcomes import ErrorKind, RequestOutcome, StopReason, WindowMark
-from schemas.scenario import Timeouts
 from services.runner.alarm import wait_until
 from services.runner.backoff import TargetWatch, wait_us
 from services.runner.connection import Connection
@@ -25,60 +21,16 @@ from services.runner.marks import MarkBuilder
 from services.runner.mix import in_turn, step_sequence
 from services.runner.pacing import SECOND_US
 from services.runner.phases import RunPhases
+from services.runner.plan import Ending, EnginePlan, Recorder, Tally
 from services.runner.request import WireRequest
 from services.runner.response_head import UNREAD_HEAD, read_head
-from services.runner.sharding import Share, first_step
+from services.runner.sharding import first_step
 from services.runner.slot import Slot
 from services.runner.vitals import VitalsMeter
 
 TICK_US = 10_000
 FLUSH_TICKS = 20  # each flush is a synced write of the log and a commit of the fold
 _COME_BACK_LATER = frozenset({429, 503})
-
-
-class Recorder(Protocol):
-    """Where outcomes and marks go, in this order."""
-
-    marked_window: int
-    queue_bytes: int
-
-    def put(self, outcome: RequestOutcome) -> None: ...
-
-    def put_mark(self, mark: WindowMark) -> None: ...
-
-    def flush_stale(self) -> None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class EnginePlan:
-    """What one worker of a run does. requests: what each step sends in turn. weights: of the steps, in that order."""
-
-    run_id: str
-    worker: int
-    requests: Sequence[Sequence[WireRequest]]
-    weights: Sequence[int]
-    load: LoadSettings
-    timeouts: Timeouts
-    share: Share = field(default_factory=Share)
-
-
-@dataclass(slots=True)
-class Tally:
-    """Totals so far; failed: ended with an error or a status of 400 and above."""
-
-    window: int = -1
-    started: int = 0
-    finished: int = 0
-    failed: int = 0
-    in_flight: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """Why the load ended."""
-
-    reason: StopReason
-    detail: str = ""
 
 
 class Engine:

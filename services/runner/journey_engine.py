@@ -9,9 +9,10 @@ from schemas.outcomes import RequestOutcome
 from services.runner.answer import Answer
 from services.runner.connection import Connection
 from services.runner.dialer import Dialer, Phases
-from services.runner.engine import Engine, EnginePlan, Recorder, Tally
+from services.runner.engine import Engine
 from services.runner.journey import Script
 from services.runner.loads import Load
+from services.runner.plan import EnginePlan, Recorder, Tally
 from services.runner.request import Endpoint, WireRequest
 from services.runner.slot import Slot
 from services.runner.walks import Walks

@@ -24,7 +24,7 @@ from backbone.log.opening import open_log
 from schemas.scenario import Scenario
 from services.runner.body_connection import connection_kind
 from services.runner.dialer import Dialer, tls_context
-from services.runner.engine import Ending, Engine, EnginePlan, Tally
+from services.runner.engine import Engine
 from services.runner.errors import RunnerError
 from services.runner.file_limit import raise_file_limit
 from services.runner.journey import script_of
@@ -44,6 +44,7 @@ from services.runner.pipe import (
     read_command,
     to_line,
 )
+from services.runner.plan import Ending, EnginePlan, Tally
 from services.runner.preparing import Prepared, known_values, prepare
 from services.runner.publisher import Publisher
 from services.runner.request import Endpoint, endpoint_of

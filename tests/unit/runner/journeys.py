@@ -8,10 +8,10 @@ from backbone.errors import TargetNotAllowed
 from schemas.scenario import Scenario
 from services.runner.body_connection import connection_kind
 from services.runner.dialer import Dialer
-from services.runner.engine import Ending, EnginePlan
 from services.runner.feeds import Feeds
 from services.runner.journey import script_of
 from services.runner.journey_engine import JourneyEngine
+from services.runner.plan import Ending, EnginePlan
 from services.runner.request import Endpoint
 from services.runner.step_templates import wire_pools
 from services.runner.templates import RequestTemplate, literal_templates

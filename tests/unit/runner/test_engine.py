@@ -9,7 +9,8 @@ from time import perf_counter_ns
 import pytest
 
 from schemas.scenario import Scenario
-from services.runner.engine import Ending, Engine, EnginePlan
+from services.runner.engine import Engine
+from services.runner.plan import Ending, EnginePlan
 from services.runner.step_templates import wire_pools
 from tests.unit.runner.notebook import Notebook
 from tests.unit.runner.servers import Serve, answering, dialer_to, read_request

@@ -15,7 +15,7 @@ from lab.misbehaving import MisbehavingSettings, serve_misbehaving
 from lab.misconduct import KINDS, Endless, Moves
 from lab.service import Addresses
 from services.runner.connection import HEAD_LIMIT_BYTES
-from services.runner.engine import Ending
+from services.runner.plan import Ending
 from services.runner.request import WireRequest
 from tests.unit.runner.notebook import Notebook
 from tests.unit.runner.test_connection_splits import connected
