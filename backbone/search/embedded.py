@@ -4,6 +4,7 @@ One file, one table of documents, one FTS5 table beside it with the same rowids.
 reads them all, which is exact and quick enough for the tens of thousands of runs that one machine makes.
 """
 
+import array
 import asyncio
 import contextlib
 import json
@@ -13,8 +14,6 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal, TypeVar
-
-import numpy as np
 
 from backbone.filelock import exclusive_lock
 from backbone.search.errors import SearchError, SearchMisconfigured, SearchReadOnly, SearchUnavailable
@@ -150,8 +149,8 @@ class EmbeddedSearch:
             json.dumps(dict(document.fields), sort_keys=True),
             document.started_at_us,
             int(document.deleted),
-            np.array(document.embedding, np.float32).tobytes(),
-            np.array(document.fingerprint, np.float32).tobytes(),
+            array.array("f", document.embedding).tobytes(),
+            array.array("f", document.fingerprint).tobytes(),
         )
         columns = "run_id, version, text, fields, started_at_us, deleted, embedding, fingerprint"
         cursor = db.execute(f"INSERT INTO documents ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values)
@@ -168,8 +167,8 @@ class EmbeddedSearch:
             run_id=run_id,
             version=version,
             text=text,
-            embedding=tuple(np.frombuffer(embedding, np.float32).tolist()),
-            fingerprint=tuple(np.frombuffer(figures, np.float32).tolist()),
+            embedding=tuple(array.array("f", embedding)),
+            fingerprint=tuple(array.array("f", figures)),
             fields=json.loads(fields),
             started_at_us=started_at_us,
             deleted=bool(deleted),
@@ -198,6 +197,8 @@ class EmbeddedSearch:
         limit: int,
         filters: Mapping[str, str],
     ) -> list[SearchHit]:
+        import numpy as np  # most commands open the index and search nothing
+
         wanted = np.array(vector, np.float32)
         where, parameters = _where(filters)
         query = (
