@@ -50,6 +50,11 @@ def sandbox() -> "SandboxedEnvironment":
     return environment
 
 
+def written(value: object) -> str:
+    """The text that is put in for a value."""
+    return value if type(value) is str else str(as_written(value))
+
+
 def as_written(value: object) -> object:
     """What is put in for a value: texts and numbers as they are, everything else as JSON says it."""
     return value if isinstance(value, str | int | float) and not isinstance(value, bool) else _as_json(value)

@@ -11,6 +11,7 @@ from pathlib import PurePath
 from typing import NamedTuple
 from urllib.parse import quote, quote_plus
 
+import msgspec
 from pydantic import JsonValue
 
 from schemas.request import Fields, FilePart, Request
@@ -55,7 +56,7 @@ def pairs(fields: Fields, encode: Callable[[str], str]) -> Sequence[Segment]:
 
 def percent(text: str) -> str:
     """A value in a query: whatever could end it or begin another is encoded."""
-    return quote(text, safe="")
+    return text if text.isascii() and text.isalnum() else quote(text, safe="")
 
 
 def _json(value: JsonValue) -> Sequence[Segment]:
@@ -70,7 +71,7 @@ def _json(value: JsonValue) -> Sequence[Segment]:
         return _mark(node, blanks) if isinstance(node, str) and is_template(node) else node
 
     whole = _dump(marked(value)).encode()
-    return _cut(whole, blanks, before='"', after='"', encode=lambda text: _dump(text).encode())
+    return _cut(whole, blanks, before='"', after='"', encode=msgspec.json.encode)
 
 
 def _multipart(parts: Mapping[str, FilePart | str], read_file: ReadFile) -> Body:

@@ -3,9 +3,8 @@
 All follows from the run's id and the iteration's number, so that workers agree without a word between them.
 """
 
-import random
+import hashlib
 import time
-import uuid
 from collections.abc import Mapping, Sequence
 
 from schemas.feeds import Feed
@@ -13,7 +12,8 @@ from services.runner.chance import fraction
 from services.runner.errors import FeedExhausted
 from services.runner.row_files import RowFile
 
-_CHANCES = frozenset({"uuid", "random_int"})
+_VARIANT = {digit: "89ab"[int(digit, 16) % 4] for digit in "0123456789abcdef"}
+_LARGEST = 1 << 63
 
 
 class DataFeed:
@@ -53,24 +53,28 @@ class DataFeed:
 
 
 class Chances:
-    """Values that look random and are the same whenever an iteration is made again."""
+    """Values that look random and are the same whenever an iteration is made again. Each call draws another one."""
+
+    __slots__ = ("_place", "_turn")
 
     def __init__(self, seed: str, iteration: int | str) -> None:
-        self._random: random.Random | None = None
-        self._place = f"{seed}:{iteration}"
+        self._place = f"{seed}\x1f{iteration}\x1f"
+        self._turn = 0
 
     def uuid(self) -> str:
-        """Another one with each call."""
-        return str(uuid.UUID(int=self._drawn().getrandbits(128), version=4))
+        """Of version 4."""
+        drawn = self._drawn().hex()
+        return f"{drawn[:8]}-{drawn[8:12]}-4{drawn[13:16]}-{_VARIANT[drawn[16]]}{drawn[17:20]}-{drawn[20:]}"
 
-    def random_int(self, low: int, high: int) -> int:
+    def random_int(self, low: object, high: object) -> int:
         """Both ends included."""
-        return self._drawn().randint(low, high)
+        if not (isinstance(low, int) and isinstance(high, int) and -_LARGEST <= low <= high <= _LARGEST):
+            raise ValueError(f"random_int({low}, {high}) has no number to give")
+        return low + int.from_bytes(self._drawn(), "big") % (high - low + 1)
 
-    def _drawn(self) -> random.Random:
-        if self._random is None:  # it takes longer to make than a request does: only where it is asked for
-            self._random = random.Random(self._place)
-        return self._random
+    def _drawn(self) -> bytes:
+        self._turn += 1
+        return hashlib.blake2b(f"{self._place}{self._turn}".encode(), digest_size=16).digest()
 
     def values(self) -> dict[str, object]:
         """As templates call them."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from schemas.template_language import is_template, needs_of
-from schemas.template_sandbox import MAX_TEXT_CHARACTERS, as_written, limited_range, sandbox
+from schemas.template_sandbox import MAX_TEXT_CHARACTERS, limited_range, sandbox, written
 from services.runner.errors import RenderFailed, ScenarioNotRunnable
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class Text:
             return self.source
         try:
             if self._parts:
-                filled = "".join([p if isinstance(p, str) else str(as_written(p(values))) for p in self._parts])
+                filled = "".join([part if isinstance(part, str) else written(part(values)) for part in self._parts])
             else:
                 filled = self._template.render(values)
         except Exception as error:  # a template may go wrong in as many ways as a program
