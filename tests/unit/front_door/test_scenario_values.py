@@ -53,8 +53,7 @@ def test_what_cannot_be_filled_in_is_refused_at_its_place(tmp_path: Path, text: 
 
 
 def test_files_lie_beside_the_scenario(tmp_path: Path) -> None:
-    text = "data: [{name: users, file: users.csv}]\nauth: {bearer: {file: key}}\nsteps: [{request: {body_file: users.csv}}]"
-    scenario = read(tmp_path, text)
+    scenario = read(tmp_path, USERS + "auth: {bearer: {file: key}}\nsteps: [{request: {body_file: users.csv}}]")
     assert scenario.files == [str(tmp_path / name) for name in ("users.csv", "users.csv", "key")]
 
 
