@@ -16,7 +16,7 @@ from schemas.feeds import Feed
 from schemas.llm import Llm, Price
 from schemas.load import Load, Spike, Stage
 from schemas.request import FilePart, Request
-from schemas.scenario import Scenario, Step, Timeouts
+from schemas.scenario import Scenario, SetupStep, Step, Timeouts
 from schemas.scenario_files import with_files
 from schemas.scenario_names import refuse_unknown_names
 
@@ -114,7 +114,7 @@ def _explain(error: ValidationError, document: object, origin: str) -> str:
 def _known_fields(loc: Sequence[int | str]) -> list[str]:
     models: dict[str, type[BaseModel]] = {"load": Load, "timeouts": Timeouts, "steps": Step, "request": Request}
     models |= {"stages": Stage, "spike": Spike, "llm": Llm, "prices": Price, "data": Feed}
-    models |= {"setup": Step, "auth": Auth, "basic": Basic, "api_key": ApiKey, "multipart": FilePart}
+    models |= {"setup": SetupStep, "auth": Auth, "basic": Basic, "api_key": ApiKey, "multipart": FilePart}
     owner: type[BaseModel] = Scenario
     for part in loc[:-1]:
         owner = models.get(str(part), owner)

@@ -3,7 +3,7 @@
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from schemas.auth import CREDENTIAL_HEADERS, REDACTED, Auth, is_literal_secret, is_secret_name
 from schemas.base import Strict
@@ -16,8 +16,14 @@ from schemas.request import Request
 from schemas.scenario_names import refuse_unknown_names
 from schemas.sla import STREAM_TIMINGS, Sla, parse_sla
 
-__all__ = ["CREDENTIAL_HEADERS", "REDACTED", "Request", "Scenario", "Step", "Timeouts", "Variables"]
+__all__ = ["CREDENTIAL_HEADERS", "REDACTED", "Request", "Scenario", "SetupStep", "Step", "Timeouts", "Variables"]
 
+
+def _canonical(checks: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(parse_check(text).text for text in checks)
+
+
+Checks = Annotated[tuple[str, ...], Field(max_length=32), AfterValidator(_canonical)]
 Variables = dict[Identifier, str | int | float | bool]
 
 
@@ -35,7 +41,7 @@ class Step(Strict):
     llm: Llm | None = None
     think: Think | None = None
     extract: dict[Name, Extract] = {}
-    checks: Annotated[tuple[str, ...], Field(max_length=32)] = ()
+    checks: Checks = ()
     retries: Retries | None = None
     redirects: Annotated[int, Field(ge=0, le=50)] = 0
     auth: Auth | None = None
@@ -45,11 +51,6 @@ class Step(Strict):
         if self.llm is not None and self.request != Request():
             raise ValueError("a step is a request or an llm call: write two steps")
         return self
-
-    @field_validator("checks")
-    @classmethod
-    def _readable(cls, checks: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(parse_check(text).text for text in checks)
 
     @property
     def reads_body(self) -> bool:
@@ -61,6 +62,21 @@ class Step(Strict):
     def headers(self) -> dict[str, str]:
         """The headers that the scenario gives it."""
         return self.request.headers if self.llm is None else self.llm.headers
+
+
+class SetupStep(Strict):
+    """One request before the load. extract: values for the steps after it, in the setup and in the load."""
+
+    name: Annotated[str, Field(min_length=1, max_length=64)]
+    request: Request = Request()
+    auth: Auth | None = None
+    extract: dict[Name, Extract] = {}
+    checks: Checks = ()
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The headers that the scenario gives it."""
+        return self.request.headers
 
 
 class Timeouts(Strict):
@@ -87,7 +103,7 @@ class Scenario(Strict):
     variables: Variables = {}
     data: Annotated[list[Feed], Field(max_length=16)] = []
     auth: Auth | None = None
-    setup: Annotated[list[Step], Field(max_length=0)] = []
+    setup: Annotated[list[SetupStep], Field(max_length=64)] = []
     steps: Annotated[list[Step], Field(min_length=1, max_length=64)] = [Step()]
     sequence: bool = False
     cookies: bool = False
@@ -159,13 +175,11 @@ class Scenario(Strict):
         ):
             if len(set(names)) != len(names):
                 raise ValueError(f"two {what} have the same name: give each its own")
-        if any(step.llm is not None for step in self.setup):
-            raise ValueError("a setup step is a request: an llm call has no place there")
         refuse_unknown_names(self, None)
         return self
 
     @property
-    def all_steps(self) -> list[Step]:
+    def all_steps(self) -> list[SetupStep | Step]:
         """Those of the setup and those of the load."""
         return [*self.setup, *self.steps]
 
@@ -199,7 +213,7 @@ class Scenario(Strict):
         return self.model_copy(
             update={
                 "steps": [_redacted(step, prompts) for step in self.steps],
-                "setup": [_redacted(step, prompts) for step in self.setup],
+                "setup": [step.model_copy(update=_redacted_request(step)) for step in self.setup],
                 "auth": None if self.auth is None else self.auth.redacted(),
                 "variables": {k: REDACTED if _is_secret(k, v) else v for k, v in self.variables.items()},
             }
@@ -211,12 +225,22 @@ def _is_secret(name: str, value: object) -> bool:
 
 
 def _redacted(step: Step, prompts: bool) -> Step:
-    headers = {
+    if step.llm is None:
+        return step.model_copy(update=_redacted_request(step))
+    hidden = {"headers": _redacted_headers(step)} | ({"prompt": REDACTED} if prompts else {})
+    return step.model_copy(update=_redacted_auth(step) | {"llm": step.llm.model_copy(update=hidden)})
+
+
+def _redacted_request(step: Step | SetupStep) -> dict[str, object]:
+    return _redacted_auth(step) | {"request": step.request.model_copy(update={"headers": _redacted_headers(step)})}
+
+
+def _redacted_auth(step: Step | SetupStep) -> dict[str, object]:
+    return {"auth": None if step.auth is None else step.auth.redacted()}
+
+
+def _redacted_headers(step: Step | SetupStep) -> dict[str, str]:
+    return {
         name: REDACTED if name.lower() in CREDENTIAL_HEADERS and is_literal_secret(value) else value
         for name, value in step.headers.items()
     }
-    common = {"auth": None if step.auth is None else step.auth.redacted()}
-    if step.llm is None:
-        return step.model_copy(update=common | {"request": step.request.model_copy(update={"headers": headers})})
-    hidden = {"headers": headers} | ({"prompt": REDACTED} if prompts else {})
-    return step.model_copy(update=common | {"llm": step.llm.model_copy(update=hidden)})

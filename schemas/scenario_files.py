@@ -7,7 +7,7 @@ from schemas.auth import Auth, Secret, SecretFile
 from schemas.request import FilePart, Request
 
 if TYPE_CHECKING:
-    from schemas.scenario import Scenario, Step
+    from schemas.scenario import Scenario, SetupStep, Step
 
 Resolve = Callable[[str], str]
 
@@ -20,15 +20,14 @@ def with_files(scenario: "Scenario", resolve: Resolve) -> "Scenario":
         update={
             "data": [feed.model_copy(update={"file": resolve(feed.file)}) for feed in scenario.data],
             "auth": _of_auth(scenario.auth, resolve),
-            "setup": [_of_step(step, resolve) for step in scenario.setup],
-            "steps": [_of_step(step, resolve) for step in scenario.steps],
+            "setup": [step.model_copy(update=_of_step(step, resolve)) for step in scenario.setup],
+            "steps": [step.model_copy(update=_of_step(step, resolve)) for step in scenario.steps],
         }
     )
 
 
-def _of_step(step: "Step", resolve: Resolve) -> "Step":
-    update = {"auth": _of_auth(step.auth, resolve), "request": _of_request(step.request, resolve)}
-    return step.model_copy(update=update)
+def _of_step(step: "Step | SetupStep", resolve: Resolve) -> dict[str, object]:
+    return {"auth": _of_auth(step.auth, resolve), "request": _of_request(step.request, resolve)}
 
 
 def _of_request(request: Request, resolve: Resolve) -> Request:

@@ -11,7 +11,7 @@ from schemas.request import Fields, Request
 from schemas.template_language import CONSTANTS, ENVIRONMENT, FUNCTIONS, RESERVED, Needs, is_template, near, needs_of
 
 if TYPE_CHECKING:
-    from schemas.scenario import Scenario, Step
+    from schemas.scenario import Scenario, SetupStep, Step
 
 Place = tuple[str | int, ...]
 """Where something stands in a scenario, as a validation error tells it."""
@@ -100,29 +100,28 @@ def _all(scenario: "Scenario", columns: Mapping[str, Sequence[str] | None]) -> I
     for name, value in scenario.variables.items():
         yield Written(("variables", name), str(value), env=True), Scope(frozenset(), {})
     known = frozenset(scenario.variables) | FUNCTIONS | {"worker"}
-    for index, step in enumerate(scenario.setup):
-        yield from ((written, Scope(known, {})) for written in _texts(step, ("setup", index)))
-        known |= _extracted(step)
+    for index, before in enumerate(scenario.setup):
+        yield from ((written, Scope(known, {})) for written in _texts(before, ("setup", index)))
+        known |= before.extract.keys()
     known |= CONSTANTS
     if scenario.auth is not None:
         yield from ((written, Scope(known, columns)) for written in _auth_texts(scenario.auth, ("auth",)))
     for index, step in enumerate(scenario.steps):
-        yield from ((written, Scope(known, columns)) for written in _texts(step, ("steps", index)))
-        if scenario.sequence:
-            known |= _extracted(step)
+        texts = _texts(step, ("steps", index)) if step.llm is None else _llm_texts(step, ("steps", index))
+        yield from ((written, Scope(known, columns)) for written in texts)
+        known |= step.extract.keys() if scenario.sequence else frozenset()
 
 
-def _extracted(step: "Step") -> frozenset[str]:
-    return frozenset(step.extract)
-
-
-def _texts(step: "Step", place: Place) -> Iterator[Written]:
+def _texts(step: "Step | SetupStep", place: Place) -> Iterator[Written]:
     if step.auth is not None:
         yield from _auth_texts(step.auth, (*place, "auth"))
-    if step.llm is not None:
-        yield from (Written((*place, "llm", "headers", k), v, env=True) for k, v in step.llm.headers.items())
-    else:
-        yield from _request_texts(step.request, (*place, "request"))
+    yield from _request_texts(step.request, (*place, "request"))
+
+
+def _llm_texts(step: "Step", place: Place) -> Iterator[Written]:
+    if step.auth is not None:
+        yield from _auth_texts(step.auth, (*place, "auth"))
+    yield from (Written((*place, "llm", "headers", k), v, env=True) for k, v in step.headers.items())
 
 
 def _request_texts(request: Request, place: Place) -> Iterator[Written]:

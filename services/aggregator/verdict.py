@@ -151,6 +151,7 @@ def _validity(
     if any(worker.stopped != "completed" for worker in progress.values()):
         # Cut short, it did not intend to deliver the rest; what was lost is lost all the same.
         reasons = [reason for reason in reasons if reason.startswith("events_")]
+    warnings += sorted({f"load_ended: {w.stop_detail}" for w in progress.values() if _ended_early(w)})
     lost = [str(number) for number, worker in sorted(progress.items()) if not worker.final]
     if lost:
         reasons.append(f"worker_lost: worker {', '.join(lost)} fell silent before its end")
@@ -162,6 +163,12 @@ def _validity(
         elif final.few_samples:
             warnings.append(f"{FEW_SAMPLES}: '{shown.expression}' rests on fewer than 10 requests beyond its quantile")
     return Validity(valid=not reasons, reasons=tuple(reasons), warnings=tuple(warnings))
+
+
+def _ended_early(worker: WorkerProgress) -> bool:
+    """Rows ran out, or nobody answered what comes before the load."""
+    silent = worker.stopped == "target_dead" and not worker.outcomes
+    return bool(worker.stop_detail) and (silent or worker.stopped == "completed")
 
 
 def _ending(
@@ -182,7 +189,7 @@ def _ending(
         return Ending("cancelled", "cancelled")
     totals = run.state.totals.get(TOTAL, Totals())
     outcomes, answered = totals.outcomes + run.state.unjudged, totals.answered + run.state.unjudged_answered
-    if outcomes and not answered:
+    if (outcomes or "target_dead" in stopped) and not answered:
         return Ending("failed", "failed")
     return Ending("finished", _verdict(run, validity, promises))
 

@@ -4,6 +4,8 @@ RunnerError
 ├── ScenarioNotRunnable  (caller) the scenario asks for something no request can be made of
 ├── RenderFailed         (caller) one request could not be made of its template: it is not sent
 ├── FeedExhausted        (caller) a feed whose rows are used once has no more: the load ends
+├── SetupFailed          (caller) a step before the load was not answered as it has to be
+├── TargetSilent         (operator) a step before the load had no answer at all
 ├── TargetUnresolved     (caller) the name of the target has no address, or none in time
 ├── PublisherFailed      (operator) outcomes could not be kept: the run stops as failed
 ├── SpoolFull            (operator) no more outcomes can wait on this machine's disk
@@ -28,6 +30,14 @@ class RenderFailed(RunnerError):
 
 class FeedExhausted(RunnerError):
     """A feed whose rows are used once has no more."""
+
+
+class SetupFailed(RunnerError):
+    """A step before the load was not answered as it has to be."""
+
+
+class TargetSilent(RunnerError):
+    """A step before the load had no answer at all."""
 
 
 class TargetUnresolved(RunnerError):

@@ -12,7 +12,7 @@ from services.runner.dialer import Dialer, Phases
 from services.runner.engine import Engine
 from services.runner.journey import Script
 from services.runner.loads import Load
-from services.runner.plan import EnginePlan, Recorder, Tally
+from services.runner.plan import Ending, EnginePlan, Recorder, Tally
 from services.runner.request import Endpoint, WireRequest
 from services.runner.slot import Slot
 from services.runner.walks import Walks
@@ -35,6 +35,7 @@ class JourneyEngine(Engine):
         self._script = script
         self._request: WireRequest
         self._answer: Answer | None = None
+        self._dry = ""
         self._dialer_to = dialer_to
         self._dialers: dict[Endpoint, Dialer] = {}
         self._endpoints: dict[Slot, Endpoint] = {}
@@ -63,9 +64,14 @@ class JourneyEngine(Engine):
         self._marks.note_delay(self._now_us() - scheduled_us)
 
     def out_of_rows(self, why: str) -> None:
-        self.stop("failed", why)
+        self._dry = why
+        self._end_if_over()
 
     # what differs from the plain engine
+
+    def _reason(self) -> Ending:
+        ending = super()._reason()
+        return Ending("completed", self._dry) if ending.reason == "completed" else ending
 
     def _requests(self) -> Iterator[WireRequest]:
         """The one that `send` was given: `begin` takes what it sends from here."""

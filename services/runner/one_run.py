@@ -217,7 +217,8 @@ class OneRun:
 
     async def _all_ready(self, crew: Crew) -> None:
         """The start barrier. Raises WorkerFailed when somebody is not ready in time."""
-        words, limit_s = self._follower.words, self._patience.ready_s
+        words = self._follower.words
+        limit_s = self._patience.ready_s + len(self._scenario.setup) * self._scenario.timeouts.total_s
         try:
             async with asyncio.timeout(limit_s):
                 for worker, pid in (await crew.ready()).items():

@@ -6,9 +6,11 @@ Whatever is wrong with a file, the environment or a template is found here, befo
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from pydantic import ValidationError
+
 from schemas.feeds import Feed
 from schemas.scenario import Scenario
-from schemas.scenario_names import environment_of
+from schemas.scenario_names import environment_of, refuse_unknown_names
 from services.runner.data_feeds import DataFeed, DataFeeds
 from services.runner.errors import RenderFailed, ScenarioNotRunnable
 from services.runner.feeds import Feeds
@@ -32,6 +34,7 @@ def prepare(scenario: Scenario, run_id: str, values: Values) -> Prepared:
     pools = pools_of(scenario, Sources(values))
     wanted = frozenset(n for pool in pools for each in pool if isinstance(each, FilledTemplate) for n in each.names)
     open_feeds = [DataFeed(feed, _opened(feed), run_id) for feed in scenario.data]
+    _check_names(scenario, {each.name: each.columns for each in open_feeds})
     used = [each for each in open_feeds if each.ends or wanted & {each.name, *each.columns}]
     return Prepared(pools, values, DataFeeds(used, run_id) if wanted or used else None)
 
@@ -56,6 +59,14 @@ def known_values(scenario: Scenario, worker: int, environment: Mapping[str, str]
 def columns_of(scenario: Scenario) -> Mapping[str, Sequence[str]]:
     """The columns of each feed, its file checked from its first row to its last. Raises ScenarioNotRunnable."""
     return {feed.name: _opened(feed).columns for feed in scenario.data}
+
+
+def _check_names(scenario: Scenario, columns: Mapping[str, Sequence[str]]) -> None:
+    """Whoever asked over HTTP was not told before."""
+    try:
+        refuse_unknown_names(scenario, columns)
+    except ValidationError as error:
+        raise ScenarioNotRunnable(error.errors(include_url=False)[0]["msg"]) from None
 
 
 def _opened(feed: Feed) -> RowFile:

@@ -44,7 +44,7 @@ def _found(step: SetupStep, answer: Answer) -> dict[str, object]:
     if finding.broken is not None:
         raise SetupFailed(f"setup step '{step.name}': {finding.broken} (status {answer.status})")
     if answer.status >= 400 and not finding.accepted:
-        raise SetupFailed(f"setup step '{step.name}' was answered with status {answer.status}: the load was not started")
+        raise SetupFailed(f"setup step '{step.name}' was answered with status {answer.status}: no load was made")
     return dict(finding.values)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from schemas.auth import Auth
 from schemas.request import Request
-from schemas.scenario import Scenario, Step
+from schemas.scenario import Scenario, SetupStep, Step
 from services.runner.bodies import Body, ReadFile, body_of, pairs, percent
 from services.runner.errors import RenderFailed, ScenarioNotRunnable
 from services.runner.files import read_file
@@ -70,12 +70,12 @@ def pools_of(scenario: Scenario, sources: Sources | None = None) -> Sequence[Seq
     return [_explained(scenario, step, step.auth or scenario.auth, sources or Sources()) for step in scenario.steps]
 
 
-def setup_template(scenario: Scenario, step: Step, sources: Sources) -> RequestTemplate:
+def setup_template(scenario: Scenario, step: SetupStep, sources: Sources) -> RequestTemplate:
     """The request of a setup step. The scenario's auth goes with it where the values for it are there already."""
     auth = scenario.auth
     if auth is not None and not proof_names(auth) <= sources.values.keys():
         auth = None
-    return _explained(scenario, step, step.auth or auth, sources)[0]
+    return _explained(scenario, Step(name=step.name, request=step.request), step.auth or auth, sources)[0]
 
 
 def wire_pools(scenario: Scenario) -> Sequence[Sequence[WireRequest]]:

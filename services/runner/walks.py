@@ -55,7 +55,8 @@ class Walks:
         self._broken: dict[Slot, str] = {}
         self._walks: dict[Slot, Walk] = {}
         self._pausing: dict[Slot, asyncio.TimerHandle] = {}
-        self._stopped = False
+        self._stopped = self._dry = False
+        self._unfed = 0
         self.started = 0
         self.t0_ns = sender.t0_ns
         self.new_slot = sender.new_slot
@@ -65,9 +66,13 @@ class Walks:
 
     def begin(self, slot: Slot, scheduled_us: int | None) -> None:
         try:
-            walk = self._itinerary.begin()
+            walk = None if self._dry else self._itinerary.begin()
         except FeedExhausted as error:
-            self._sender.out_of_rows(str(error))
+            self._dry = True
+            asyncio.get_running_loop().call_soon(self._run_dry, str(error))  # the load is in the midst of starting
+            walk = None
+        if walk is None:
+            self._unfed += 1
             return
         self.started += 1
         self._walks[slot] = walk
@@ -94,7 +99,18 @@ class Walks:
         return self._load.exhausted and not self._pausing
 
     def intended_in(self, window: int) -> int | None:
-        return self._load.intended_in(window)
+        """What there was no row for was not intended."""
+        intended = self._load.intended_in(window)
+        if intended is None:
+            return None
+        unfed = min(self._unfed, intended)
+        self._unfed -= unfed
+        return intended - unfed
+
+    def _run_dry(self, why: str) -> None:
+        """No iteration begins any more; those that are on go on to their end."""
+        self._load.stop()
+        self._sender.out_of_rows(why)
 
     def change_rate(self, at_us: int, rate_per_s: float) -> None:
         self._load.change_rate(at_us, rate_per_s)

@@ -22,10 +22,11 @@ from backbone.errors import BackboneError
 from backbone.log.errors import LogError
 from backbone.log.opening import open_log
 from schemas.scenario import Scenario
-from services.runner.body_connection import connection_kind
+from services.runner.body_connection import KeepingConnection, connection_kind
+from services.runner.connection import Connection
 from services.runner.dialer import Dialer, tls_context
 from services.runner.engine import Engine
-from services.runner.errors import RunnerError
+from services.runner.errors import RunnerError, TargetSilent
 from services.runner.file_limit import raise_file_limit
 from services.runner.journey import script_of
 from services.runner.journey_engine import JourneyEngine
@@ -49,6 +50,7 @@ from services.runner.preparing import Prepared, known_values, prepare
 from services.runner.publisher import Publisher
 from services.runner.request import Endpoint, endpoint_of
 from services.runner.resolving import allowed_addresses
+from services.runner.setup import performed
 from services.runner.sharding import Share
 from services.runner.spool import Spool
 from services.runner.step_templates import literals_of
@@ -132,7 +134,7 @@ class _Work:
             log, assignment.partition, on_failure=lambda failure: self._halt(Stop("failed", str(failure))), spool=spool
         )
         dialer = self._dialer_to(endpoint_of(self._scenario.target))
-        ready = prepare(self._scenario, assignment.run_id, known_values(self._scenario, assignment.worker, os.environ))
+        ready = await self._prepared()
         plan = self._plan(ready)
         _settle_collector()
         _report(Ready(os.getpid()))
@@ -151,6 +153,18 @@ class _Work:
         await delivery
         await log.close()
         return _finished(ending, publisher)
+
+    async def _prepared(self) -> Prepared:
+        """Whatever is wrong is found here; a target that does not answer ends the load as soon as it begins."""
+        scenario, run_id = self._scenario, self._assignment.run_id
+        values = known_values(scenario, self._assignment.worker, os.environ)
+        if scenario.setup:
+            dialer = self._dialer_to(endpoint_of(scenario.target), KeepingConnection)
+            try:
+                values = await performed(scenario, dialer, values, run_id)
+            except TargetSilent as silence:
+                self._halt(Stop("target_dead", str(silence)))
+        return prepare(scenario, run_id, values)
 
     def _make_engine(
         self, plan: EnginePlan, ready: Prepared, dialer: Dialer, publisher: Publisher, t0_ns: int
@@ -175,10 +189,10 @@ class _Work:
             return  # that of a library which lost its connection, say: what it was to do fails or is tried again
         self._halt(Stop("failed", f"the engine failed: {context.get('message')}: {context.get('exception')!r}"))
 
-    def _dialer_to(self, endpoint: Endpoint) -> Dialer:
+    def _dialer_to(self, endpoint: Endpoint, kind: type[Connection] | None = None) -> Dialer:
         policy = self._assignment.policy
         tls = tls_context(self._scenario.insecure) if endpoint.tls else None
-        kind = connection_kind(self._scenario.steps)
+        kind = kind or connection_kind(self._scenario.steps)
         return Dialer(endpoint, lambda: allowed_addresses(endpoint, policy), tls, kind)
 
     def _plan(self, ready: Prepared) -> EnginePlan:

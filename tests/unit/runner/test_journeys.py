@@ -149,8 +149,11 @@ async def test_a_run_whose_feed_is_used_up_ends_and_says_so(serve: Serve) -> Non
     server, notebook = await serve(keep_answering), Notebook()
     engine = journey(server, notebook, {"rate": 50, "requests": 50}, feeds=ThreeRows(), steps=THREE, sequence=True)
     ending = await run(engine)
-    assert "no more than 3 rows" in ending.detail
+    assert (ending.reason, ending.detail) == ("completed", "feed 'users' has no more than 3 rows")
     assert Counter(outcome.step for outcome in notebook.outcomes)["login"] == 3
+    assert len(notebook.outcomes) == 3 * len(THREE)  # those that were on went on to their end
+    mark = engine.final_mark(ending, 0)
+    assert (mark.intended, mark.started) == (3, 3)
 
 
 @pytest.mark.parametrize("load", [{"rate": 100, "requests": 37}, {"concurrency": 5, "requests": 37}])
