@@ -14,7 +14,7 @@ class _Headers:
     def __init__(self, fields: Sequence[tuple[str, str]]) -> None:
         self._message = Message()
         for name, value in fields:
-            if name == "set-cookie":
+            if name == "set-cookie" and value.isprintable():  # a line break would end the header of the next request
                 self._message[name] = value
 
     def info(self) -> Message:

@@ -153,7 +153,7 @@ class Walks:
             try:
                 request = template.literal or template.render(walk.values)
             except RenderFailed as error:
-                self._broken[slot] = f"request: {error}"[:120]
+                self._broken[slot] = f"request: {_without_values(str(error))} cannot be filled in"
                 self._sender.refuse(slot, template.step)
                 return
             if self._script.steps[walk.place].reads_body:
@@ -166,3 +166,11 @@ class Walks:
             url = (asking.hop or hop_of(request, self._script.target)).url
             request = with_cookies(request, walk.jar.header(url))
         self._sender.send(slot, request, None if asking.hop is None else asking.hop.endpoint, scheduled_us)
+
+
+def _without_values(why: str) -> str:
+    """The template that a failure names, and not what it says of the values: that would reach the log."""
+    if not why.startswith("'"):
+        return "a template"
+    end = why.find("':")
+    return why[: min(end if end > 0 else why.rfind("'"), 90) + 1]

@@ -1,15 +1,14 @@
 """Owns changes to a request that is ready to send: headers added, the next hop of a redirect. It must not send it."""
 
-from collections.abc import Collection
 from dataclasses import dataclass, replace
 from urllib.parse import quote, urljoin, urlsplit
 
-from schemas.scenario import CREDENTIAL_HEADERS
 from services.runner.errors import ScenarioNotRunnable
 from services.runner.request import Endpoint, WireRequest, endpoint_of
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _BODY_HEADERS = frozenset({"content-length", "content-type", "content-encoding", "content-language"})
+_HARMLESS = ("accept", "content-", "user-agent")
 _KEEP = "/%:@!$&'()*+,;=-._~"
 _END = b"\r\n\r\n"
 
@@ -61,27 +60,26 @@ def redirected(request: WireRequest, hop: Hop, status: int, location: str) -> tu
     """The request that a redirect asks for. Raises RedirectRefused.
 
     RFC 9110: 303 turns anything but HEAD into GET, 301 and 302 turn POST into GET, as clients do. Credentials stay
-    with the host that they were meant for.
+    with the host that they were meant for: since any header may hold one, another host gets the harmless ones alone.
     """
     there = _hop(urljoin(hop.url, location))
     head, _, body = request.wire.partition(_END)
     line, *headers = head.split(b"\r\n")
     method = line.split(b" ", 1)[0]
-    dropped = {"host"}
+    headers = [each for each in headers if _name(each) != "host"]
     if there.origin != hop.origin:
-        dropped |= CREDENTIAL_HEADERS
+        headers = [each for each in headers if _name(each).startswith(_HARMLESS)]
     if (status == 303 and method != b"HEAD") or (status in (301, 302) and method == b"POST"):
         method, body = b"GET", b""
-        dropped |= _BODY_HEADERS
+        headers = [each for each in headers if _name(each) not in _BODY_HEADERS]
     url = urlsplit(there.url)
     path = url.path + (f"?{url.query}" if url.query else "")
     lines = [b"%s %s HTTP/1.1" % (method, path.encode()), b"Host: " + _host(there.endpoint).encode()]
-    lines += [each for each in headers if not _named(each, dropped)]
-    return replace(request, wire=b"\r\n".join(lines) + _END + body, head_only=method == b"HEAD"), there
+    return replace(request, wire=b"\r\n".join(lines + headers) + _END + body, head_only=method == b"HEAD"), there
 
 
-def _named(header: bytes, names: Collection[str]) -> bool:
-    return header.split(b":", 1)[0].decode("latin-1").strip().lower() in names
+def _name(header: bytes) -> str:
+    return header.split(b":", 1)[0].decode("latin-1").strip().lower()
 
 
 def _hop(url: str) -> Hop:

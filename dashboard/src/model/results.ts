@@ -30,6 +30,7 @@ export interface Metrics {
   bytes_out: number;
   by_status: Record<string, number>;
   by_error: Record<string, number>;
+  by_check?: Record<string, number>;
   latency_ms: Distribution;
   failed_latency_ms: Distribution;
   scheduled_latency_ms: Distribution;

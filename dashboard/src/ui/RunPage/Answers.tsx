@@ -5,8 +5,8 @@ import { formatCount, formatPercent } from "../../view/format";
 import { Card } from "../Card";
 
 export function Answers({ result }: { result: RunResult }) {
-  const { by_status: byStatus, by_error: byError, attempts } = result.metrics;
-  const rows = [...counted("HTTP ", byStatus), ...counted("", byError)];
+  const { by_status: byStatus, by_error: byError, by_check: byCheck = {}, attempts } = result.metrics;
+  const rows = [...counted("HTTP ", byStatus), ...counted("", byError), ...counted("check ", byCheck)];
   if (rows.length === 0) return null;
   return (
     <Card title="Answers">
