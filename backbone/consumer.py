@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from backbone.database.engine import Database
 from backbone.database.errors import DatabaseFull, DatabaseUnavailable, ForeignIncarnation, OwnershipLost
 from backbone.database.offsets import advance_offset, load_offset, load_offsets
-from backbone.errors import ConsumerStopped, RecordUndecodable
+from backbone.errors import ConsumerStopped, RecordUndecodable, RecordUnknown
 from backbone.log.errors import LogError, LogFull, LogUnavailable, OffsetOutOfRange
 from backbone.log.port import Batch, Log, Membership
 from backbone.log.subscribing import Subscription, subscribe
@@ -41,6 +41,7 @@ COUNTERS: tuple[MetricName, ...] = (
     "queryscope_consumer_records_total",
     "queryscope_consumer_dead_letters_total",
     "queryscope_consumer_retries_total",
+    "queryscope_consumer_unknown_records_total",
 )
 
 # Nothing is wrong with the record: it is tried again for as long as it takes.
@@ -66,8 +67,9 @@ class Stores(Protocol):
 class Handler(Protocol):
     """Processes one record. Slow work happens here; the effect is applied with the offset, in one transaction.
 
-    Raise RecordUndecodable for a line that is no record of its topic. A record may be handled more than once, but its
-    effect is applied once. None: the record changes nothing.
+    Raise RecordUndecodable for a line that is no record of its topic, RecordUnknown for one of a newer version's: that
+    is passed over and counted. A record may be handled more than once, but its effect is applied once. None: the
+    record changes nothing.
     """
 
     async def __call__(self, topic: str, line: bytes, /) -> Effect | None: ...
@@ -254,7 +256,7 @@ class RecordConsumer:
         tries = outages = 0
         while not stop.is_set():
             try:
-                effect = await self._process(topic, line)
+                effect = await self._process_known(topic, line)
                 await self._advance(topic, partition, position, effect)
             except OUTAGES as error:
                 outages += 1
@@ -282,6 +284,17 @@ class RecordConsumer:
             return await self._handler(topic, line)
         letter = redriven(line, self._projection)
         return None if letter is None else await self._handler(letter.topic, original_line(letter))
+
+    async def _process_known(self, topic: str, line: bytes) -> Effect | None:
+        """However many records a newer version writes, they are no reason for this one to stop."""
+        try:
+            return await self._process(topic, line)
+        except RecordUnknown as error:
+            if topic in self._dlqs:
+                raise  # who asked for it is told that it failed again
+            self._count("queryscope_consumer_unknown_records_total", topic)
+            self._logger.info("record is passed over", topic=topic, reason=str(error))
+            return None
 
     async def _advance(self, topic: str, partition: int, position: _Position, effect: Effect | None) -> None:
         position.next += 1

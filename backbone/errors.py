@@ -5,6 +5,7 @@ BackboneError
 ├── TargetNotAllowed    (caller) the policy forbids this address
 ├── RunLockHeld         (caller) another process works on this run
 ├── RecordUndecodable   (caller) raised by a handler: this line is no record of its topic
+│   └── RecordUnknown   (operator) a record of a type that this version does not know: a newer one wrote it
 └── ConsumerStopped     (operator) too many records in a row went to the dead-letter topic
 """
 
@@ -27,6 +28,10 @@ class RunLockHeld(BackboneError):
 
 class RecordUndecodable(BackboneError):
     """This line is no record of its topic; trying again cannot help."""
+
+
+class RecordUnknown(RecordUndecodable):
+    """A record of a type that this version does not know; its effect is for those that do."""
 
 
 class ConsumerStopped(BackboneError):

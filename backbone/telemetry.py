@@ -25,6 +25,9 @@ MetricName = Literal[
     # Counter, tries, by projection and topic: tries of a record that failed and were repeated.
     # Growing: the handler fails or a store is away; its log lines name the error.
     "queryscope_consumer_retries_total",
+    # Counter, records, by projection and topic: records of types that this version does not know, passed over.
+    # Any: a newer version writes to this log; bring every service to it, then `queryscope rebuild`.
+    "queryscope_consumer_unknown_records_total",
     # Gauge, records, by projection and topic: records of owned partitions that are not processed yet.
     # Growing: add a process of the service, or see why its handler is slow.
     "queryscope_consumer_lag",

@@ -13,8 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from backbone.consumer import Effect
 from backbone.database import tables as t
-from backbone.errors import RecordUndecodable
 from backbone.telemetry import Metrics, get_logger
+from backbone.undecodable import undecodable
 from schemas.base import derived_id
 from schemas.codec import decode_line
 from schemas.diagnosis import DIAGNOSIS_RECORDS, DiagnosisReady
@@ -61,7 +61,7 @@ class RunsProjector:
                 return self._effect_of(decode_line(RUN_RECORDS, line))
             return partial(_diagnosed, decode_line(DIAGNOSIS_RECORDS, line))
         except ValidationError as error:
-            raise RecordUndecodable(f"no record of {topic}: {error.errors()[0]['msg']}") from None
+            raise undecodable(topic, error) from None
 
     def _effect_of(self, record: RunRecord) -> Effect | None:
         match record:

@@ -17,9 +17,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from backbone.consumer import OUTAGES, Effect, RecordConsumer
 from backbone.database.outbox import Outbox
-from backbone.errors import RecordUndecodable
 from backbone.platform import Platform
 from backbone.tracing import traced
+from backbone.undecodable import undecodable
 from backbone.waiting import backoff_s, pause
 from backbone.wiring import Wiring
 from schemas.base import derived_id
@@ -156,7 +156,7 @@ def _trigger_of(topic: str, line: bytes) -> RunSummary | BreachRecord:
     try:
         return decode_line(SUMMARY_RECORDS, line) if topic == SUMMARIES else decode_line(BREACH_RECORDS, line)
     except ValidationError as error:
-        raise RecordUndecodable(f"{topic}: {error.error_count()} problems") from error
+        raise undecodable(topic, error) from None
 
 
 async def diagnose_run(platform: Platform, run_id: str) -> DiagnosisReady:

@@ -8,9 +8,9 @@ import asyncio
 from pydantic import ValidationError
 
 from backbone.consumer import Effect, RecordConsumer
-from backbone.errors import RecordUndecodable
 from backbone.platform import Platform
 from backbone.tracing import traced
+from backbone.undecodable import undecodable
 from backbone.wiring import Wiring
 from schemas.codec import decode_line
 from schemas.summary import SUMMARY_RECORDS
@@ -42,6 +42,6 @@ class IndexerService:
         try:
             summary = decode_line(SUMMARY_RECORDS, line)
         except ValidationError as error:
-            raise RecordUndecodable(f"{topic}: {error.error_count()} problems") from error
+            raise undecodable(topic, error) from None
         await self._search.upsert(document_of(summary))
         return None

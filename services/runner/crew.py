@@ -31,10 +31,10 @@ class Crew:
         """The pids of all workers once each can start. Raises WorkerDied."""
         return {number: await _ready(number, worker) for number, worker in self._workers.items()}
 
-    def start(self, t0_us: int) -> None:
-        """Load begins at this instant of this machine's wall clock."""
+    def start(self, t0_ns: int) -> None:
+        """Load begins at this instant of this machine's monotonic clock."""
         self._started = True
-        self._tell(Start(t0_us))
+        self._tell(Start(t0_ns))
         if self._wish is not None:
             self._tell(self._wish)
 

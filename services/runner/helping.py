@@ -4,6 +4,7 @@ It must not decide anything about the run. What it is told, and what it tells, g
 """
 
 import asyncio
+from time import perf_counter_ns
 
 from backbone.errors import BackboneError
 from backbone.platform import Platform
@@ -132,7 +133,7 @@ class Helping:
                 reason = self._follower.words.over or f"the run was not started within {START_WITHIN_S:g} s"
                 raise WorkerFailed(reason)
             self._crew = crew
-            crew.start(t0_us + clock.offset_us)
+            crew.start(perf_counter_ns() + (t0_us + clock.offset_us - self._here.clock()) * 1000)
             await self._hear(self._follower.words)
             return await crew.finished()
 

@@ -8,6 +8,7 @@ import contextlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from time import perf_counter_ns
 
 from backbone.errors import BackboneError
 from backbone.platform import Platform
@@ -206,10 +207,10 @@ class OneRun:
             await self._all_ready(crew)
             self._follower.poll_s = POLL_S
             delay_us = START_DELAY_ELSEWHERE_US if self._elsewhere else START_DELAY_US
-            started = self._voice.new(RunStarted, t0=self._here.clock() + delay_us)
-            await self._voice.append(started)
-            self._crew, self._t0_us = crew, started.t0
-            crew.start(started.t0)
+            t0_us, t0_ns = self._here.clock() + delay_us, perf_counter_ns() + delay_us * 1000
+            await self._voice.append(self._voice.new(RunStarted, t0=t0_us))
+            self._crew, self._t0_us = crew, t0_us
+            crew.start(t0_ns)
             if self._wish is not None:
                 crew.stop(self._wish)
                 await self._tell_others(self._wish)

@@ -34,9 +34,12 @@ class Assignment(msgspec.Struct, tag="assignment", frozen=True):
 
 
 class Start(msgspec.Struct, tag="start", frozen=True):
-    """Load begins at this wall-clock instant."""
+    """Load begins when this machine's monotonic clock (perf_counter_ns), which all its processes share, says so.
 
-    t0_us: int
+    The wall clock may be stepped between agreeing on the instant and reading it here.
+    """
+
+    t0_ns: int
 
 
 class Stop(msgspec.Struct, tag="stop", frozen=True):

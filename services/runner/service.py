@@ -12,11 +12,12 @@ from pydantic import ValidationError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from backbone.consumer import Effect, RecordConsumer
-from backbone.errors import BackboneError, RecordUndecodable
+from backbone.errors import BackboneError
 from backbone.log.errors import LogError, LogUnavailable
 from backbone.platform import Platform
 from backbone.runlock import RunLock
 from backbone.tracing import processing
+from backbone.undecodable import undecodable
 from backbone.waiting import Drain
 from backbone.wiring import Wiring
 from schemas.codec import decode_line
@@ -135,7 +136,7 @@ class RunnerService:
         try:
             record = decode_line(RUN_RECORDS, line)
         except ValidationError as error:
-            raise RecordUndecodable(f"no record of runs: {error.errors()[0]['msg']}") from None
+            raise undecodable(RUNS, error) from None
         if not isinstance(record, RunRequested) or record.placement is not None:
             return None
         async with self._one_at_a_time:

@@ -14,7 +14,6 @@ import threading
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from time import perf_counter_ns, time_ns
 
 import uvloop
 
@@ -109,16 +108,16 @@ class _Work:
     def __init__(self, assignment: Assignment) -> None:
         self._assignment = assignment
         self._scenario = Scenario.model_validate_json(assignment.scenario)
-        self._t0_us: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._t0_ns: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._engine: Engine | None = None
         self._stop: Stop | None = None
         self._changes: list[ChangeRate] = []
 
     def obey(self, command: Command) -> None:
         match command:
-            case Start(t0_us):
-                if not self._t0_us.done():
-                    self._t0_us.set_result(t0_us)
+            case Start(t0_ns):
+                if not self._t0_ns.done():
+                    self._t0_ns.set_result(t0_ns)
             case Stop():
                 self._halt(command)
             case ChangeRate(at_us, rate_per_s):
@@ -138,8 +137,7 @@ class _Work:
         plan = self._plan(ready)
         _settle_collector()
         _report(Ready(os.getpid()))
-        t0_ns = perf_counter_ns() + (await self._t0_us) * 1000 - time_ns()
-        self._engine = engine = self._make_engine(plan, ready, dialer, publisher, t0_ns)
+        self._engine = engine = self._make_engine(plan, ready, dialer, publisher, await self._t0_ns)
         for change in self._changes:
             engine.change_rate(change.at_us, change.rate_per_s)
         asyncio.get_running_loop().set_exception_handler(self._on_loop_error)

@@ -26,6 +26,7 @@ from backbone.database.engine import Database
 from backbone.database.errors import DatabaseUnavailable, ForeignIncarnation
 from backbone.database.offsets import advance_offset, load_offset
 from backbone.database.tables import run_events
+from backbone.errors import RecordUnknown
 from backbone.log.embedded import EmbeddedLog
 from backbone.telemetry import Metrics
 from schemas.codec import encode_line
@@ -185,6 +186,21 @@ async def test_an_undecodable_record_is_dead_lettered_at_once_and_the_next_is_pr
     assert 'queryscope_consumer_records_total{projection="p",topic="runs"} 2.0' in shown
     assert 'queryscope_consumer_dead_letters_total{projection="p",topic="runs"} 1.0' in shown
     assert 'queryscope_consumer_lag{projection="p",topic="runs"} 0.0' in shown
+
+
+async def test_records_that_only_a_newer_version_knows_are_passed_over_and_counted_however_many(rig: Rig) -> None:
+    async def older(topic: str, line: bytes) -> Effect | None:
+        if line.startswith(b"newer"):
+            raise RecordUnknown("runs: 'Newer' is no type of record that this version knows")
+        return storing(line)
+
+    await rig.append(b"a", *(b"newer %d" % number for number in range(30)), b"b")
+    async with running(rig.consumer(older, dead_letter_limit=3)):
+        await rows_reach(rig, 2)
+    assert await rig.rows() == ["a", "b"]
+    assert await rig.dead() == []
+    shown = rig.metrics.render().decode()
+    assert 'queryscope_consumer_unknown_records_total{projection="p",topic="runs"} 30.0' in shown
 
 
 async def test_a_failing_handler_is_tried_five_times_and_then_the_record_is_dead_lettered(rig: Rig) -> None:

@@ -1,6 +1,5 @@
 """Owns what SQLite's file alone brings; what every database promises is in its contract tests."""
 
-import contextlib
 import sqlite3
 from pathlib import Path
 
@@ -62,9 +61,18 @@ def test_a_fresh_file_holds_what_the_revisions_make(tmp_path: Path) -> None:
     assert schema_of(at_once) == schema_of(step_by_step)
 
 
-def schema_of(path: Path) -> list[tuple[str, str]]:
-    with contextlib.closing(sqlite3.connect(path)) as db:
-        return db.execute("SELECT name, sql FROM sqlite_master ORDER BY name").fetchall()
+def schema_of(path: Path) -> dict[str, tuple[object, ...]]:
+    """By table: columns, primary key and indexes. Columns that a later revision added stand last in its tables."""
+    engine = sa.create_engine(f"sqlite:///{path}")
+    look = sa.inspect(engine)
+    schema: dict[str, tuple[object, ...]] = {}
+    for table in look.get_table_names():
+        columns = sorted((each["name"], str(each["type"]), each["nullable"]) for each in look.get_columns(table))
+        key = look.get_pk_constraint(table)["constrained_columns"]
+        indexes = sorted((str(each["name"]), each["column_names"], each["unique"]) for each in look.get_indexes(table))
+        schema[table] = (columns, key, indexes)
+    engine.dispose()
+    return schema
 
 
 def test_a_file_that_was_taken_back_to_nothing_is_made_anew(tmp_path: Path) -> None:

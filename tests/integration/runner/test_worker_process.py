@@ -15,6 +15,7 @@ from schemas.topics import outcome_partition_of
 from services.runner.errors import WorkerDied
 from services.runner.pipe import Assignment, Finished, Policy, Progress, Ready, Start, Stop
 from services.runner.worker_process import WorkerProcess
+from tests.chaos.clocks import STEP_S, set_clock, under
 from tests.integration.runner.reading import WAIT_S, outcomes_of
 
 RUN = "0192f7c0a1b27c3d8e4f5a6b7c8d9e0f"
@@ -42,7 +43,7 @@ async def start(assigned: Assignment) -> WorkerProcess:
 
 async def begin(worker: WorkerProcess) -> None:
     assert isinstance(await worker.next_report(), Ready)
-    worker.send(Start(time.time_ns() // 1000))
+    worker.send(Start(time.perf_counter_ns()))
 
 
 async def finish(worker: WorkerProcess) -> Finished:
@@ -85,11 +86,25 @@ async def test_a_worker_that_is_told_to_stop_drains_within_two_seconds(platform:
     assert (last.final, last.stopped, last.stop_detail) == (True, "cancelled", "enough")
 
 
+async def test_a_step_of_the_wall_clock_moves_no_start(
+    platform: Platform, target: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = tmp_path / "clock"
+    set_clock(clock, STEP_S)
+    for name, value in under(clock).items():
+        monkeypatch.setenv(name, value)
+    async with await start(assignment(platform, target, {"requests": 20, "concurrency": 2})) as worker:
+        await begin(worker)
+        assert (await finish(worker)).published == 20
+    outcomes = [each for each in await outcomes_of(platform.log, RUN) if isinstance(each, RequestOutcome)]
+    assert max(outcome.finished for outcome in outcomes) < STEP_S * 500_000
+
+
 async def test_a_stop_before_the_start_makes_no_request(platform: Platform, target: str) -> None:
     async with await start(assignment(platform, target, {"duration": "60s", "concurrency": 4})) as worker:
         assert isinstance(await worker.next_report(), Ready)
         worker.send(Stop("cancelled"))
-        worker.send(Start(time.time_ns() // 1000 + 50_000))
+        worker.send(Start(time.perf_counter_ns() + 50_000_000))
         assert (await finish(worker)).published == 0
     assert len(await outcomes_of(platform.log, RUN)) == 1
 
