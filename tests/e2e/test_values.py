@@ -47,7 +47,7 @@ async def test_workers_share_rows_after_logging_in_and_the_password_stays_unseen
         done = await asyncio.to_thread(cli, "run", file, "--var", "expected=201", "--json", "--no-diagnose")
     assert done.code in (exits.DONE, exits.INVALID), done.err
     steps = {step["name"]: step["by_status"] for step in done.json["steps"]}
-    assert steps == {"orders": {"200": 30}, "page": {"201": 30}
+    assert steps == {"orders": {"200": 30}, "page": {"201": 30}}
     warnings = Counter(warning.partition(":")[0] for warning in done.json["validity"]["warnings"])
     assert warnings["load_ended"] == 1
     assert PASSWORD not in done.out

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import signal
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -136,6 +137,7 @@ async def machines(platform: Platform, tmp_path: Path) -> AsyncIterator[list[Mac
                 log_url=settings.log_url,
                 database_url=settings.database_url,
                 search_url=settings.search_url,
+                files_dir=tmp_path / f"machine-{number}" / "files",
             )
             opened = await stack.enter_async_context(open_platform(own))
             here = Here(f"runner-{number}", f"machine-{number}", 2, clock)
@@ -150,10 +152,10 @@ async def machines(platform: Platform, tmp_path: Path) -> AsyncIterator[list[Mac
         await asyncio.wait_for(asyncio.gather(*(machine.task for machine in found)), LONG_S)
 
 
-def anybodys_run(target: str, load: dict[str, object]) -> RunRequested:
+def anybodys_run(target: str, load: dict[str, object], **fields: object) -> RunRequested:
     """Without credentials: those stay with the runner they were given to."""
     request, _ = a_run(target, load, placement=None, requested_by="api")
-    scenario = Scenario.model_validate({"target": target, "load": load})
+    scenario = Scenario.model_validate({"target": target, "load": load, **fields})
     return request.model_copy(update={"scenario": scenario})
 
 
@@ -190,6 +192,43 @@ async def test_two_runners_share_a_run_and_start_at_one_instant(
     outcomes = await all_outcomes(platform, request.run_id, 4)
     scheduled = sorted(outcome.scheduled for part in outcomes for outcome in part)
     assert scheduled == [5_000 * k for k in range(200)]
+
+
+@pytest.mark.parametrize("copied", [True, False])
+async def test_runners_take_rows_from_their_own_copy_of_a_file_each_row_once_or_the_run_fails(
+    machines: list[Machine], platform: Platform, copied: bool
+) -> None:
+    asked: Counter[str] = Counter()
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+            while True:
+                asked[(await reader.readuntil(b"\r\n\r\n")).decode().split(" ")[1]] += 1
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        writer.close()
+
+    for machine in machines[: 2 if copied else 1]:
+        folder = machine.platform.settings.files_dir
+        assert folder is not None
+        folder.mkdir(parents=True)
+        (folder / "rows.csv").write_text("user\n" + "".join(f"u{number}\n" for number in range(100)))
+    async with await asyncio.start_server(talk, "127.0.0.1", 0) as server:
+        request = anybodys_run(
+            f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}",
+            {"rate": 100, "duration": "1s", "workers": 4},
+            data=[{"name": "users", "file": "rows.csv", "order": "unique"}],
+            steps=[{"request": {"path": "/{{ user }}"}}],
+        )
+        await say(platform, request)
+        await ended(platform, request.run_id)
+    last = (await records_of(platform.log, request.run_id))[-1]
+    if copied:
+        assert isinstance(last, RunFinished)
+        assert asked == Counter(f"/u{number}" for number in range(100))
+    else:
+        assert isinstance(last, RunFailed)
+        assert "rows.csv cannot be read: No such file or directory" in last.reason
+        assert not asked
 
 
 async def test_the_offset_between_two_machines_clocks_is_measured_within_its_error(

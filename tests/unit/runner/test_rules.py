@@ -235,8 +235,11 @@ async def test_a_redirect_to_another_host_goes_there_without_credentials_and_the
     other = await serve(there.talk)
     first = get(f"/to/302/http://127.0.0.1:{other.port}/found", redirects=2)
     first["request"]["headers"] = {"Authorization": "Bearer x", "X-Own": "y", "Accept": "a/b"}  # type: ignore[index]  # it is a dict
+    first["auth"] = {"api_key": {"header": "X-Key", "value": "k3y"}}
     outcomes = await outcomes_of(serve, here, first, get("/back"))
     assert [each.status for each in outcomes] == [302, 200, 200]
+    assert "k3y" in here.asked[0]
+    assert "k3y" not in there.asked[0]
     assert there.lines == ["GET /found"]
     assert "Bearer" not in there.asked[0]
     assert "X-Own" not in there.asked[0]
