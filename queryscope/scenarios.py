@@ -13,8 +13,9 @@ from queryscope.prompts import read_prompts
 from queryscope.variables import with_variables
 from schemas.auth import ApiKey, Auth, Basic
 from schemas.feeds import Feed
-from schemas.llm import Llm, Price
+from schemas.llm import Llm, Price, Slo
 from schemas.load import Load, Spike, Stage
+from schemas.prompts import Synthetic
 from schemas.request import FilePart, Request
 from schemas.scenario import Scenario, SetupStep, Step, Timeouts
 from schemas.scenario_files import with_files
@@ -115,6 +116,7 @@ def _known_fields(loc: Sequence[int | str]) -> list[str]:
     models: dict[str, type[BaseModel]] = {"load": Load, "timeouts": Timeouts, "steps": Step, "request": Request}
     models |= {"stages": Stage, "spike": Spike, "llm": Llm, "prices": Price, "data": Feed}
     models |= {"setup": SetupStep, "auth": Auth, "basic": Basic, "api_key": ApiKey, "multipart": FilePart}
+    models |= {"slo": Slo, "synthetic": Synthetic}
     owner: type[BaseModel] = Scenario
     for part in loc[:-1]:
         owner = models.get(str(part), owner)

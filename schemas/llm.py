@@ -2,11 +2,12 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from schemas.base import Strict
 from schemas.headers import Headers
 from schemas.load import Seconds
+from schemas.prompts import Lengths, Synthetic, Tokens
 
 Api = Literal["chat", "completions", "responses", "embeddings"]
 
@@ -18,8 +19,27 @@ PATHS: dict[Api, str] = {
 }
 PerMillion = Annotated[float, Field(ge=0, le=1_000_000)]
 Prompt = Annotated[str, Field(min_length=1)]
+WORD_CHARACTERS = 7
+"""Of a synthetic prompt, its space included, at most."""
+
 MAX_PROMPT_CHARACTERS = 64_000_000
 """Of all prompts of a step together: they are kept ready to send."""
+
+
+class MadeUp(Strict):
+    """Prompts that stand in no file."""
+
+    synthetic: Synthetic
+
+
+def _kind_of_prompt(given: object) -> str:
+    if isinstance(given, str):
+        return "text"
+    return "list" if isinstance(given, list | tuple) else "made_up"
+
+
+def _kind_of_limit(given: object) -> str:
+    return "lengths" if isinstance(given, dict | Lengths) else "number"
 
 
 class Slo(Strict):
@@ -44,7 +64,8 @@ class Slo(Strict):
 class Llm(Strict):
     """One call of an OpenAI-compatible API. `path` is joined to the target; empty means the target's own path.
 
-    prompt: one, or a list that requests go through in turn, over and over.
+    prompt: one, or a list that requests go through in turn, over and over, or synthetic ones. turns: of a conversation,
+    each of which sends what was said so far. max_tokens: a number, or one that varies from request to request.
     api: how the call is worded; left out, the path tells. temperature: left out, the server's own. Embeddings have no
     stream and no limit of tokens.
     """
@@ -52,8 +73,16 @@ class Llm(Strict):
     path: str | None = None
     api: Api | None = None
     model: Annotated[str, Field(min_length=1, max_length=200)]
-    prompt: Prompt | Annotated[tuple[Prompt, ...], Field(min_length=1)]
-    max_tokens: Annotated[int, Field(ge=1, le=10_000_000)] = 128
+    prompt: Annotated[
+        Annotated[Prompt, Tag("text")]
+        | Annotated[tuple[Prompt, ...], Field(min_length=1), Tag("list")]
+        | Annotated[MadeUp, Tag("made_up")],
+        Discriminator(_kind_of_prompt),
+    ]
+    max_tokens: Annotated[
+        Annotated[Tokens, Tag("number")] | Annotated[Lengths, Tag("lengths")], Discriminator(_kind_of_limit)
+    ] = 128
+    turns: Annotated[int, Field(ge=1, le=1_000)] = 1
     temperature: Annotated[float, Field(ge=0, le=10)] | None = None
     stream: bool = True
     headers: Headers = {}
@@ -61,11 +90,24 @@ class Llm(Strict):
 
     @property
     def prompts(self) -> tuple[str, ...]:
-        """All of them, in turn."""
+        """All that stand in it, in turn."""
+        if isinstance(self.prompt, MadeUp):
+            return ()
         return (self.prompt,) if isinstance(self.prompt, str) else self.prompt
+
+    @property
+    def synthetic(self) -> Synthetic | None:
+        """How prompts are made up, if they are."""
+        return self.prompt.synthetic if isinstance(self.prompt, MadeUp) else None
 
     @model_validator(mode="after")
     def _kept_ready(self) -> "Llm":
+        made_up = self.synthetic
+        if made_up is not None and made_up.count * made_up.tokens.longest * WORD_CHARACTERS > MAX_PROMPT_CHARACTERS:
+            raise ValueError(
+                f"{made_up.count} prompts of up to {made_up.tokens.longest:,} tokens are more than "
+                f"{MAX_PROMPT_CHARACTERS:,} characters: lower `count`"
+            )
         if sum(map(len, self.prompts)) > MAX_PROMPT_CHARACTERS:
             raise ValueError(f"the prompts have more than {MAX_PROMPT_CHARACTERS:,} characters: give fewer of them")
         return self
@@ -78,6 +120,8 @@ class Llm(Strict):
             object.__setattr__(self, "path", PATHS[self.api or "chat"])
         if self.api == "embeddings":
             object.__setattr__(self, "stream", False)
+        if self.turns > 1 and self.api != "chat":
+            raise ValueError(f"a conversation is held by the chat API, not by {self.api}: leave `turns` out")
         if self.slo is not None and not self.stream and (self.slo.ttft_s or self.slo.tpot_s):
             raise ValueError("ttft and tpot are seen on streams alone: leave them out of the slo, or stream")
         return self

@@ -31,6 +31,7 @@ class LlmOutcome(msgspec.Struct, omit_defaults=True, gc=False):
     Tokens are what the server's usage says, verbatim; None where it does not say. cost_nano: billionths of the
     currency of the scenario's price for the model; None without a price or without usage. slo: whether its timings kept
     the limits of its step; None where the step sets none. What failed kept none, whatever its timings say.
+    planned_tokens: how many a made-up prompt was to have, beside what the server counts.
     """
 
     model: str
@@ -46,6 +47,7 @@ class LlmOutcome(msgspec.Struct, omit_defaults=True, gc=False):
     finish_reason: str | None = None
     cost_nano: int | None = None
     slo: SloVerdict | None = None
+    planned_tokens: int | None = None
 
 
 class Ruling(msgspec.Struct, omit_defaults=True, gc=False):

@@ -206,7 +206,8 @@ class Scenario(Strict):
     @property
     def has_prompts(self) -> bool:
         """Whether a prompt stands in it."""
-        return any(step.llm is not None and step.llm.prompt != REDACTED for step in self.steps)
+        calls = [step.llm for step in self.steps if step.llm is not None]
+        return any(call.synthetic is None and call.prompt != REDACTED for call in calls)
 
     def redacted(self, *, prompts: bool = True) -> "Scenario":
         """The scenario as it may be logged: literal credentials replaced by ***, and prompts unless told otherwise."""
@@ -227,7 +228,9 @@ def _is_secret(name: str, value: object) -> bool:
 def _redacted(step: Step, prompts: bool) -> Step:
     if step.llm is None:
         return step.model_copy(update=_redacted_request(step))
-    hidden = {"headers": _redacted_headers(step)} | ({"prompt": REDACTED} if prompts else {})
+    hidden = {"headers": _redacted_headers(step)} | (
+        {"prompt": REDACTED} if prompts and step.llm.synthetic is None else {}
+    )
     return step.model_copy(update=_redacted_auth(step) | {"llm": step.llm.model_copy(update=hidden)})
 
 

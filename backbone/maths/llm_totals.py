@@ -9,7 +9,7 @@ from backbone.maths.sketch import Sketch
 
 LLM_TIMINGS = ("ttft", "ttfo", "gap", "tpot")
 LLM_SKETCHES = (*LLM_TIMINGS, *(f"censored_{name}" for name in LLM_TIMINGS))
-TOKEN_KINDS = ("input", "output", "cached", "reasoning")
+TOKEN_KINDS = ("input", "output", "cached", "reasoning", "planned_input")
 
 
 @dataclass(slots=True)
@@ -19,7 +19,8 @@ class LlmTotals:
     ttft: from sending to the first content; ttfo: to the first that is not reasoning; gap: every wait between two
     pieces with content; tpot: the time from the first content to the last over the output tokens after the first.
     They cover what did not fail and what was cut off after it had shown them. The censored ones hold what a request
-    that was cut off did not live to show, at the age it had reached. tokens: by kind, only those a server reported.
+    that was cut off did not live to show, at the age it had reached. tokens: by kind, only those a server reported;
+    planned_input: what made-up prompts were to have whose tokens it reported.
     cost_nano: billionths of a currency, None where no price is known. slo_met, _missed, _open: answers to steps with an
     slo, by what became of it.
     """

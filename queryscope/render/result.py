@@ -98,7 +98,7 @@ def _latencies(result: RunResult) -> RenderableType:
 
 
 def _tokens(tokens: dict[str, int], metrics: Metrics) -> RenderableType:
-    facts = [f"{kind} tokens: {count:,}" for kind, count in tokens.items()]
+    facts = [f"{kind.replace('_', ' ')} tokens: {count:,}" for kind, count in tokens.items()]
     if tokens.get("output") and metrics.duration_s:
         facts.append(f"{tokens['output'] / metrics.duration_s:,.0f} output tokens/s")
     if metrics.cost is not None:

@@ -40,6 +40,7 @@ class FoldedLlm(msgspec.Struct, gc=False):
     reasoning_tokens: Count | None = None
     cost_nano: Annotated[int, Meta(ge=0, le=2**62)] | None = None
     slo: Annotated[str, Meta(max_length=16)] | None = None
+    planned_tokens: Count | None = None
 
 
 class FoldedRuling(msgspec.Struct, gc=False):

@@ -90,6 +90,7 @@ def add_tokens(totals: LlmTotals, llm: FoldedLlm) -> None:
         "output": llm.output_tokens,
         "cached": llm.cached_tokens,
         "reasoning": llm.reasoning_tokens,
+        "planned_input": llm.planned_tokens if llm.input_tokens is not None else None,
     }
     for kind, count in reported.items():
         if count is not None:

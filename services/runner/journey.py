@@ -13,6 +13,7 @@ from schemas.load import Load
 from schemas.outcomes import RequestOutcome
 from schemas.scenario import Scenario, Step
 from services.runner.chance import fraction
+from services.runner.conversations import TALKS, Talks
 from services.runner.cookies import Jar
 from services.runner.feeds import Feeds, NoFeeds
 from services.runner.mix import step_sequence
@@ -27,7 +28,8 @@ from services.runner.wire_edit import Hop
 class StepScript:
     """One step: what it sends in turn, what is made of the answer, how long the user pauses after it.
 
-    rules: None where nothing is read of the answer. redirects: how many are followed.
+    rules: None where nothing is read of the answer. redirects: how many are followed. turns: how often in a row the
+    step is done, as one conversation.
     """
 
     templates: Sequence[RequestTemplate]
@@ -37,6 +39,7 @@ class StepScript:
     retries: Retries | None = None
     redirects: int = 0
     reads_body: bool = False
+    turns: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +77,8 @@ def _is_ruled(step: Step) -> bool:
 
 def _step_script(step: Step, templates: Sequence[RequestTemplate]) -> StepScript:
     rules = Rules(step.checks, step.extract) if step.checks or step.extract else None
-    return StepScript(templates, step.weight, step.think, rules, step.retries, step.redirects, step.reads_body)
+    turns = 1 if step.llm is None else step.llm.turns
+    return StepScript(templates, step.weight, step.think, rules, step.retries, step.redirects, step.reads_body, turns)
 
 
 class Itinerary:
@@ -85,6 +89,7 @@ class Itinerary:
         self._next_number, self._stride = first_iteration(load, share)
         first = first_step(load, share)
         self._mix = step_sequence([each.weight for each in script.steps], script.seed, *first)
+        self._talks = any(each.turns > 1 for each in script.steps)
         self._pools = [_in_turn(each.templates, *first) for each in script.steps]
 
     def begin(self) -> "Walk":
@@ -92,7 +97,10 @@ class Itinerary:
         script, number = self._script, self._next_number
         values = {**script.values, **script.feeds.row(number)}
         self._next_number += self._stride
-        places = range(len(script.steps)) if script.sequence else (next(self._mix),)
+        places: Sequence[int] = range(len(script.steps)) if script.sequence else (next(self._mix),)
+        if self._talks:
+            values[TALKS] = Talks(number)
+            places = [place for place in places for _ in range(script.steps[place].turns)]
         return Walk(number, iter(places), values, Jar() if script.cookies else None)
 
     def template(self, place: int) -> RequestTemplate:

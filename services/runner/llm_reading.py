@@ -1,7 +1,12 @@
 """Owns what an OpenAI-compatible answer shows while it arrives: instants, gaps, tokens, whether it is whole.
 
-It must not know connections, or keep a word of the text. Instants are perf_counter_ns of the arrival of the bytes.
+It must not know connections, or keep a word of the text but for whoever holds a conversation, until the answer has
+ended. Instants are perf_counter_ns of the arrival of the bytes.
 """
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
 
 import msgspec
 
@@ -96,6 +101,13 @@ class _ResponseEvent(msgspec.Struct, gc=False):
     response: _Response | None = None
 
 
+class AnswerReader(Protocol):
+    """Who reads the answers to a request."""
+
+    def begin(self) -> "LlmReading":
+        """For one answer."""
+
+
 class LlmReader:
     """What all answers to one step share."""
 
@@ -114,16 +126,33 @@ class LlmReader:
         return LlmReading(self)
 
 
+@dataclass(frozen=True, slots=True)
+class AskReader:
+    """Reads the answers to one question. planned_tokens: of its prompt. hears: is told the text of a whole answer."""
+
+    reader: LlmReader
+    planned_tokens: int | None = None
+    hears: Callable[[str], None] | None = None
+
+    def begin(self) -> "LlmReading":
+        return LlmReading(self.reader, self.planned_tokens, self.hears)
+
+
 class LlmReading:
     """One answer on its way. broken: it is no answer of a language model, whatever else comes."""
 
     __slots__ = (
-        "_body", "_body_bytes", "_done", "_finish_reason", "_first_ns", "_first_output_ns", "_gaps_ns", "_last_ns",
-        "_parser", "_reader", "_usage", "broken",
+        "_body", "_body_bytes", "_done", "_finish_reason", "_first_ns", "_first_output_ns", "_gaps_ns", "_hears",
+        "_last_ns", "_parser", "_planned_tokens", "_reader", "_said", "_usage", "broken",
     )  # fmt: skip
 
-    def __init__(self, reader: LlmReader) -> None:
+    def __init__(
+        self, reader: LlmReader, planned_tokens: int | None = None, hears: Callable[[str], None] | None = None
+    ) -> None:
         self._reader = reader
+        self._planned_tokens = planned_tokens
+        self._hears = hears
+        self._said: list[str] = []
         self._parser = SseParser()
         self._body: list[bytes] = []
         self._body_bytes = 0
@@ -156,6 +185,8 @@ class LlmReading:
             self._body.clear()
         if not self._done and self._finish_reason is None:
             self.broken = True
+        if self._hears is not None and not self.broken:
+            self._hears("".join(self._said))
 
     def outcome(self, t0_ns: int) -> LlmOutcome:
         """What it showed so far."""
@@ -179,6 +210,7 @@ class LlmReading:
             cost_nano=None
             if price is None or self._usage is None
             else price.cost_nano(asked or 0, answered or 0, cached or 0),
+            planned_tokens=self._planned_tokens,
             slo=None if self._reader.slo is None else "open",
         )
 
@@ -203,6 +235,8 @@ class LlmReading:
         answer = self._reader.decode(body)
         self._note(answer)
         self._done = bool(answer.choices or answer.data)
+        if self._hears is not None:
+            self._said += [choice.message.content or "" for choice in answer.choices[:1] if choice.message is not None]
 
     def _take(self, data: bytes, event: bytes, at_ns: int) -> None:
         if self._done:
@@ -236,6 +270,8 @@ class LlmReading:
                 self._show(at_ns)
         elif piece.content or piece.refusal or _given(piece.tool_calls):
             self._show(at_ns)
+            if self._hears is not None:
+                self._said.append(piece.content or "")
         elif piece.reasoning_content or piece.reasoning:
             self._show(at_ns, reasoning=True)
 

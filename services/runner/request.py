@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
 
 from services.runner.errors import ScenarioNotRunnable
-from services.runner.llm_reading import LlmReader
+from services.runner.llm_reading import AnswerReader
 
 _KEEP = "/%:@!$&'()*+,;=-._~"
 _PORTS = {"http": 80, "https": 443}
@@ -19,8 +19,8 @@ class WireRequest:
 
     step: str
     wire: bytes
-    head_only: bool
-    llm: LlmReader | None = None
+    head_only: bool = False
+    llm: AnswerReader | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,13 +7,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from schemas.auth import Auth
+from schemas.llm import Llm
 from schemas.request import Request
 from schemas.scenario import Scenario, SetupStep, Step
-from services.runner.bodies import Body, ReadFile, body_of, pairs, percent
+from services.runner.bodies import ReadFile, body_of, pairs, percent
+from services.runner.conversations import TALKS, Talks
 from services.runner.errors import RenderFailed, ScenarioNotRunnable
 from services.runner.files import read_file
-from services.runner.llm_reading import LlmReader
-from services.runner.llm_request import llm_request
+from services.runner.llm_asks import Ask, asks_of
+from services.runner.llm_reading import AnswerReader, AskReader, LlmReader
+from services.runner.llm_request import chat_body, llm_request
 from services.runner.proofs import Proof, header_value, proof_names, proof_of, unbroken
 from services.runner.request import WireRequest, header_name, host_header, request_target
 from services.runner.sandbox import Text
@@ -45,7 +48,7 @@ class FilledTemplate:
         body: Sequence[Segment],
         *,
         method: str,
-        llm: LlmReader | None,
+        llm: AnswerReader | None,
     ) -> None:
         self.step = step.name
         self._head = head
@@ -60,6 +63,30 @@ class FilledTemplate:
         body = filled(self._body, values)
         frame = b"Content-Length: %d\r\n\r\n" % len(body) if body or self._framed else b"\r\n"
         return WireRequest(self.step, filled(self._head, values) + frame + body, self._head_only, self._llm)
+
+
+class ConversationTemplate(FilledTemplate):
+    """The next turn of an iteration's conversation: all that was said, then the prompt of that turn.
+
+    Which prompts a conversation has depends on the number of its iteration alone.
+    """
+
+    def __init__(self, step: Step, head: Sequence[Segment], llm: Llm, reader: LlmReader, asks: Sequence[Ask]) -> None:
+        super().__init__(step, head, [], method="POST", llm=reader)
+        self._call = llm
+        self._reader = reader
+        self._asks = asks
+
+    def render(self, values: Mapping[str, object]) -> WireRequest:
+        """Raises RenderFailed."""
+        talks = values[TALKS]
+        assert isinstance(talks, Talks)  # every iteration of such a script has them
+        talk = talks.of(self.step)
+        ask = self._asks[(talks.number * self._call.turns + talk.turn) % len(self._asks)]
+        body = chat_body(self._call, talk.ask(ask.prompt), ask.max_tokens).encode()
+        frame = b"Content-Length: %d\r\n\r\n" % len(body)
+        reader = AskReader(self._reader, hears=talk.answered)
+        return WireRequest(self.step, filled(self._head, values) + frame + body, llm=reader)
 
 
 def pools_of(scenario: Scenario, sources: Sources | None = None) -> Sequence[Sequence[RequestTemplate]]:
@@ -103,22 +130,30 @@ def _explained(scenario: Scenario, step: Step, auth: Auth | None, sources: Sourc
 
 
 def _pool(scenario: Scenario, step: Step, auth: Auth | None, sources: Sources) -> Sequence[RequestTemplate]:
-    """A prompt is nobody's template, whatever stands in it: only the head of such a request may have blanks."""
-    llm = step.llm
-    if llm is None:
-        request, reader = step.request, None
-        bodies = [body_of(request, sources.read_file)]
-    else:
-        reader = LlmReader(llm, scenario.prices.get(llm.model))
-        request = llm_request(llm, llm.prompts[0])
-        bodies = [Body([(llm_request(llm, prompt).body or "").encode()]) for prompt in llm.prompts]
+    if step.llm is not None:
+        return _llm_pool(scenario, step, step.llm, auth, sources)
+    request, body = step.request, body_of(step.request, sources.read_file)
     proof = proof_of(auth, sources.read_file)
-    head = settled(_head(scenario.target, request, bodies[0].content_type, proof), sources.values)
-    return [_made(step, head, settled(body.segments, sources.values), request.method, reader) for body in bodies]
+    head = settled(_head(scenario.target, request, body.content_type, proof), sources.values)
+    return [_made(step, head, settled(body.segments, sources.values), request.method, None)]
+
+
+def _llm_pool(
+    scenario: Scenario, step: Step, llm: Llm, auth: Auth | None, sources: Sources
+) -> Sequence[RequestTemplate]:
+    """A prompt is nobody's template, whatever stands in it: only the head of such a request may have blanks."""
+    reader, asks = LlmReader(llm, scenario.prices.get(llm.model)), asks_of(llm)
+    proof = proof_of(auth, sources.read_file)
+    head = settled(_head(scenario.target, llm_request(llm, asks[0]), None, proof), sources.values)
+    if llm.turns > 1:
+        return [ConversationTemplate(step, head, llm, reader, asks)]
+    bodies = [(llm_request(llm, ask).body or "").encode() for ask in asks]
+    readers = [reader if ask.planned_tokens is None else AskReader(reader, ask.planned_tokens) for ask in asks]
+    return [_made(step, head, [body], "POST", each) for body, each in zip(bodies, readers, strict=True)]
 
 
 def _made(
-    step: Step, head: Sequence[Segment], body: Sequence[Segment], method: str, llm: LlmReader | None
+    step: Step, head: Sequence[Segment], body: Sequence[Segment], method: str, llm: AnswerReader | None
 ) -> RequestTemplate:
     made = FilledTemplate(step, head, body, method=method, llm=llm)
     return made if made.names else LiteralTemplate(made.render({}))
