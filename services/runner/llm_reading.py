@@ -4,13 +4,15 @@ It must not know connections, or keep a word of the text but for whoever holds a
 ended. Instants are perf_counter_ns of the arrival of the bytes.
 """
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 import msgspec
+import numpy as np
 
-from backbone.maths.buckets import index_of_one
+from backbone.maths.buckets import index_of
 from backbone.maths.slo import Exchange, judge_slo
 from schemas.llm import Llm, Price
 from schemas.outcomes import LlmOutcome
@@ -235,6 +237,9 @@ class LlmReading:
         answer = self._reader.decode(body)
         self._note(answer)
         self._done = bool(answer.choices or answer.data)
+        for choice in answer.choices:
+            if choice.finish_reason:
+                self._finish_reason = choice.finish_reason[:FINISH_REASON_CHARACTERS]
         if self._hears is not None:
             self._said += [choice.message.content or "" for choice in answer.choices[:1] if choice.message is not None]
 
@@ -251,7 +256,8 @@ class LlmReading:
             answer = self._reader.decode(data)
             for choice in answer.choices:
                 self._take_choice(choice, at_ns)
-            self._note(answer)
+            if answer.usage is not None or answer.error is not _ABSENT:
+                self._note(answer)
 
     def _take_event(self, event: _ResponseEvent, at_ns: int) -> None:
         kind = event.type
@@ -264,6 +270,8 @@ class LlmReading:
             self._note_response(event.response or _Response())
 
     def _take_choice(self, choice: _Choice, at_ns: int) -> None:
+        if choice.finish_reason:
+            self._finish_reason = choice.finish_reason[:FINISH_REASON_CHARACTERS]
         piece = choice.delta
         if piece is None:
             if choice.text:
@@ -298,9 +306,6 @@ class LlmReading:
             self._usage = answer.usage
         if _given(answer.error):
             self.broken = True
-        for choice in answer.choices:
-            if choice.finish_reason:
-                self._finish_reason = choice.finish_reason[:FINISH_REASON_CHARACTERS]
 
 
 def _given(value: msgspec.Raw) -> bool:
@@ -317,8 +322,4 @@ def _count(value: int | None) -> int | None:
 
 
 def _sparse(gaps_ns: list[int]) -> list[tuple[int, int]]:
-    counts: dict[int, int] = {}
-    for gap_ns in gaps_ns:
-        bucket = index_of_one(gap_ns // 1000)
-        counts[bucket] = counts.get(bucket, 0) + 1
-    return sorted(counts.items())
+    return sorted(Counter(index_of(np.array(gaps_ns, dtype=np.int64) // 1000).tolist()).items())

@@ -5,7 +5,8 @@ Memory: one line and one event's data, both up to MAX_EVENT_BYTES; more than tha
 """
 
 import re
-from typing import NamedTuple
+
+import msgspec
 
 MAX_EVENT_BYTES = 1_048_576
 
@@ -18,7 +19,7 @@ class SseTooLong(ValueError):
     """A line or an event longer than is kept; the parser is of no use any more."""
 
 
-class SseEvent(NamedTuple):
+class SseEvent(msgspec.Struct, frozen=True, gc=False):
     """One event as dispatched; all in UTF-8 as it came. An empty `event` means "message"."""
 
     data: bytes
@@ -33,11 +34,13 @@ class SseParser:
     """
 
     __slots__ = (
-        "_after_cr", "_data", "_data_bytes", "_event", "_last_id", "_line", "_line_bytes", "_start", "retry_ms",
+        "_after_cr", "_clean", "_data", "_data_bytes", "_event", "_last_id", "_line", "_line_bytes", "_start",
+        "retry_ms",
     )  # fmt: skip
 
     def __init__(self) -> None:
         self.retry_ms: int | None = None
+        self._clean = True  # nothing is pending
         self._start: bytes | None = b""  # until it is known whether a byte order mark begins the stream
         self._after_cr = False  # a line feed that comes next belongs to the line before
         self._line: list[bytes] = []
@@ -48,8 +51,21 @@ class SseParser:
 
     def feed(self, piece: bytes) -> list[SseEvent]:
         """Raises SseTooLong."""
-        if self._is_one_whole_event(piece):
+        if (  # what nearly every piece is: `data: ...` and an empty line, with nothing else pending
+            self._clean
+            and piece.startswith(_COMMON_START)
+            and piece.endswith(b"\n\n")
+            and piece.find(b"\n") == len(piece) - 2
+            and b"\r" not in piece
+            and len(piece) <= MAX_EVENT_BYTES
+        ):
+            self._start = None
             return [SseEvent(piece[6:-2], b"", self._last_id)]
+        events = self._feed(piece)
+        self._clean = not (self._after_cr or self._line or self._data or self._event or self._start)
+        return events
+
+    def _feed(self, piece: bytes) -> list[SseEvent]:
         if self._start is not None:
             piece = self._without_mark(self._start + piece)
         if self._after_cr and piece:
@@ -70,23 +86,6 @@ class SseParser:
         if begin < len(piece):
             self._keep(piece[begin:])
         return events
-
-    def _is_one_whole_event(self, piece: bytes) -> bool:
-        """What nearly every piece is: `data: ...` and an empty line, when nothing else is pending."""
-        return (
-            piece.startswith(_COMMON_START)
-            and piece.endswith(b"\n\n")
-            and piece.find(b"\n") == len(piece) - 2
-            and not (self._line or self._data or self._event or self._start)
-            and b"\r" not in piece
-            and len(piece) <= MAX_EVENT_BYTES
-            and self._begun()
-        )
-
-    def _begun(self) -> bool:
-        self._start = None
-        self._after_cr = False
-        return True
 
     def _without_mark(self, start: bytes) -> bytes:
         if len(start) < len(_BOM) and _BOM.startswith(start):
