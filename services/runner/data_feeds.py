@@ -8,12 +8,12 @@ import time
 from collections.abc import Mapping, Sequence
 
 from schemas.feeds import Feed
-from services.runner.chance import fraction
 from services.runner.errors import FeedExhausted
 from services.runner.row_files import RowFile
 
 _VARIANT = {digit: "89ab"[int(digit, 16) % 4] for digit in "0123456789abcdef"}
 _LARGEST = 1 << 63
+_DRAWN = frozenset({"uuid", "random_int", "now_ms"})
 
 
 class DataFeed:
@@ -23,7 +23,7 @@ class DataFeed:
         self.name = feed.name
         self._feed = feed
         self._rows = rows
-        self._seed = seed
+        self._place = f"{seed}\x1fdata\x1f{feed.name}\x1f"
         self._count = len(rows)
 
     @property
@@ -41,7 +41,8 @@ class DataFeed:
             case "sequential":
                 return iteration % self._count
             case "random":
-                return min(int(fraction(self._seed, "data", self.name, iteration) * self._count), self._count - 1)
+                drawn = hashlib.blake2b(f"{self._place}{iteration}".encode(), digest_size=8).digest()
+                return int.from_bytes(drawn, "big") % self._count
             case "unique":
                 if iteration < self._count:
                     return iteration
@@ -87,19 +88,22 @@ def now_ms() -> int:
 
 
 class DataFeeds:
-    """All feeds of a run, as journeys ask for them."""
+    """All feeds of a run, as journeys ask for them. wanted: the names that templates take values from."""
 
-    def __init__(self, feeds: Sequence[DataFeed], seed: str) -> None:
-        self._feeds = feeds
+    def __init__(self, feeds: Sequence[DataFeed], seed: str, wanted: frozenset[str]) -> None:
         self._seed = seed
+        self._draws = bool(wanted & _DRAWN)
         columns = [column for feed in feeds for column in feed.columns]
-        taken = {feed.name for feed in feeds}
-        self._bare = {c for c in columns if columns.count(c) == 1} - taken if len(feeds) > 1 else set(columns) - taken
+        taken = {feed.name for feed in feeds} | {column for column in columns if columns.count(column) > 1}
+        self._feeds = [(feed, [c for c in feed.columns if c in wanted and c not in taken]) for feed in feeds]
 
     def row(self, iteration: int) -> Mapping[str, object]:
         """Raises FeedExhausted."""
-        values: dict[str, object] = {"iteration": iteration, **Chances(self._seed, iteration).values()}
-        for feed in self._feeds:
+        values: dict[str, object] = {"iteration": iteration}
+        if self._draws:
+            values |= Chances(self._seed, iteration).values()
+        for feed, columns in self._feeds:
             row = values[feed.name] = feed.row(iteration)
-            values.update((column, value) for column, value in row.items() if column in self._bare)
+            for column in columns:
+                values[column] = row[column]
         return values

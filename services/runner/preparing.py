@@ -36,7 +36,7 @@ def prepare(scenario: Scenario, run_id: str, values: Values) -> Prepared:
     open_feeds = [DataFeed(feed, _opened(feed), run_id) for feed in scenario.data]
     _check_names(scenario, {each.name: each.columns for each in open_feeds})
     used = [each for each in open_feeds if each.ends or wanted & {each.name, *each.columns}]
-    return Prepared(pools, values, DataFeeds(used, run_id) if wanted or used else None)
+    return Prepared(pools, values, DataFeeds(used, run_id, wanted) if wanted or used else None)
 
 
 def known_values(scenario: Scenario, worker: int, environment: Mapping[str, str]) -> dict[str, object]:

@@ -1,5 +1,6 @@
 """Owns what a request on the wire consists of, and where it goes. It must not open a connection."""
 
+import re
 from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
 
@@ -7,6 +8,7 @@ from services.runner.errors import ScenarioNotRunnable
 from services.runner.llm_reading import AnswerReader
 
 _KEEP = "/%:@!$&'()*+,;=-._~"
+_NOTHING_TO_ENCODE = re.compile(r"[A-Za-z0-9/%:@!$&'()*+,;=\-._~?]+", re.ASCII)
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -46,6 +48,19 @@ def request_target(target: str, path: str) -> str:
     own, _, query = path.partition("#")[0].partition("?")
     base = url.path.rstrip("/")
     return quote(f"{base}/{own.lstrip('/')}", safe=_KEEP) + _query(query)
+
+
+class PathBelow:
+    """`request_target` of one target for many paths; what needs no encoding is not looked at twice."""
+
+    def __init__(self, target: str) -> None:
+        self._target = target
+        self._base = quote(urlsplit(target).path.rstrip("/"), safe=_KEEP) + "/"
+
+    def target(self, path: str) -> str:
+        if _NOTHING_TO_ENCODE.fullmatch(path) and path[-1] != "?":
+            return self._base + path.lstrip("/")
+        return request_target(self._target, path)
 
 
 def _query(query: str) -> str:

@@ -18,7 +18,7 @@ from services.runner.llm_asks import Ask, asks_of
 from services.runner.llm_reading import AnswerReader, AskReader, LlmReader
 from services.runner.llm_request import chat_body, llm_request
 from services.runner.proofs import Proof, header_value, proof_names, proof_of, unbroken
-from services.runner.request import WireRequest, header_name, host_header, request_target
+from services.runner.request import PathBelow, WireRequest, header_name, host_header
 from services.runner.sandbox import Text
 from services.runner.segments import Blank, Segment, blank, filled, settled
 from services.runner.templates import LiteralTemplate, RequestTemplate
@@ -182,8 +182,8 @@ def _head(target: str, request: Request, content_type: str | None, proof: Proof)
 
 def _target(target: str, request: Request, proof: Proof) -> Sequence[Segment]:
     """The path with what is put into it encoded as if it had been written there, then the query."""
-    path = Text(request.path)
-    own = blank(path, lambda text: request_target(target, unbroken(text)).encode())
+    below = PathBelow(target)
+    own = blank(Text(request.path), lambda text: below.target(unbroken(text)).encode())
     query = [*pairs(request.query, percent)]
     if proof.query:
         query = [*query, *([b"&"] if query else []), *proof.query]
