@@ -231,6 +231,7 @@ async def run_in(
 
             return await follow(session, run_id, on_event, until_diagnosed=until_diagnosed)
     except asyncio.CancelledError:
+        click.echo(f"error: ended at once: `queryscope show {run_id}` says what became of the run", err=True)
         raise click.Abort from None
     except Exception as error:
         known = as_front_door_error(error, during_run=True)
