@@ -166,9 +166,9 @@ def _validity(
 
 
 def _ended_early(worker: WorkerProgress) -> bool:
-    """Rows ran out, or nobody answered what comes before the load."""
+    """Rows ran out, a promise with `abort` was broken, or nobody answered what comes before the load."""
     silent = worker.stopped == "target_dead" and not worker.outcomes
-    return bool(worker.stop_detail) and (silent or worker.stopped == "completed")
+    return bool(worker.stop_detail) and (silent or worker.stopped in ("completed", "aborted"))
 
 
 def _ending(

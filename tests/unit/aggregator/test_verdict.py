@@ -9,7 +9,7 @@ from backbone.maths.regression import blocks_of, compare_with_baseline
 from backbone.maths.totals import Totals
 from schemas.lifecycle import BaselineBlocks, FrozenBaseline, RunJudged
 from schemas.load import Load
-from schemas.outcomes import StopReason
+from schemas.outcomes import StopReason, WindowMark
 from schemas.results import TOTAL, TimelineRow
 from services.aggregator.closing import OpenRun, close_window
 from services.aggregator.decoding import OutcomeDecoder
@@ -63,6 +63,14 @@ def test_how_the_worker_stopped_decides_before_any_promise(stopped: StopReason, 
     assert isinstance(judgement.record, RunJudged)
     assert judgement.record.verdict == verdict
     assert judgement.summary.result == judgement.result
+
+
+def test_a_run_that_a_broken_promise_ended_says_so() -> None:
+    stream = simple_stream(3, 20, stopped="aborted")
+    last = stream.records[-1]
+    assert isinstance(last, WindowMark)
+    last.stop_detail = "p95 < 1ms abort was broken"
+    assert "load_ended: p95 < 1ms abort was broken" in judged(stream, "p95 < 1ms abort").result.validity.warnings
 
 
 def test_a_run_without_promises_passes() -> None:
