@@ -12,12 +12,16 @@ from urllib.parse import urlsplit
 
 from backbone.addresses import Address, Kind, Network, embedded_ipv4, kind_of
 from backbone.errors import SettingsError, TargetNotAllowed
+from schemas.scenario import Scenario
 
-__all__ = ["Resolver", "TargetNotAllowed", "TargetPolicy", "check_target", "resolve", "resolve_and_check"]
+__all__ = [
+    "Resolver", "TargetNotAllowed", "TargetPolicy", "check_scenario", "check_target", "resolve", "resolve_and_check",
+]  # fmt: skip
 
 Resolver = Callable[[str, int], Awaitable[Sequence[str]]]
 """Host and port -> addresses; raises OSError where there are none."""
 
+SOCKET = "unix:"
 _ORDINARY: frozenset[Kind] = frozenset({"loopback", "private", "public"})
 
 
@@ -25,13 +29,14 @@ _ORDINARY: frozenset[Kind] = frozenset({"loopback", "private", "public"})
 class TargetPolicy:
     """kinds: open as they are; networks: opened by the operator; hosts: names opened where they mean ordinary places.
 
-    hint: what the reader of a refusal can do.
+    hint: what the reader of a refusal can do. sockets: the Unix sockets that are open; None: all of them.
     """
 
     kinds: frozenset[Kind]
     networks: tuple[Network, ...]
     hosts: frozenset[str]
     hint: str
+    sockets: frozenset[str] | None = None
 
     @classmethod
     def operator(cls, allow: Sequence[str] = ()) -> "TargetPolicy":
@@ -41,11 +46,15 @@ class TargetPolicy:
 
     @classmethod
     def remote(cls, targets: Sequence[str] = (), allow: Sequence[str] = ()) -> "TargetPolicy":
-        """For what comes over HTTP or MCP; `targets`: host names, *.domains and CIDRs. Raises SettingsError."""
-        entries = [*targets, *allow]
+        """For what comes over HTTP or MCP; `targets`: host names, *.domains, CIDRs and unix:/paths.
+
+        Raises SettingsError.
+        """
+        sockets = frozenset(text.strip() for text in (*targets, *allow) if text.strip().startswith(SOCKET))
+        entries = [text for text in (*targets, *allow) if text.strip() not in sockets]
         networks = tuple(_network(text) for text in entries if _is_numeric(text))
         hosts = frozenset(text.strip().rstrip(".").lower() for text in entries if not _is_numeric(text))
-        return cls(frozenset({"loopback"}), networks, hosts, "the operator can add it to QUERYSCOPE_TARGETS")
+        return cls(frozenset({"loopback"}), networks, hosts, "the operator can add it to QUERYSCOPE_TARGETS", sockets)
 
     def allows(self, host: str, address: Address) -> bool:
         """Whether `address`, which `host` was resolved to, may be connected to."""
@@ -56,6 +65,11 @@ class TargetPolicy:
             return opened and self.allows(host, inner)
         kind = kind_of(address)
         return opened or kind in self.kinds or (kind in _ORDINARY and self._names(host))
+
+    def check_socket(self, path: str) -> None:
+        """Raises TargetNotAllowed where this Unix socket must not be connected to."""
+        if self.sockets is not None and SOCKET + path not in self.sockets:
+            raise TargetNotAllowed(f"target {SOCKET}{path} is not allowed: {self.hint.format(address=path)}")
 
     def _names(self, host: str) -> bool:
         name = host.rstrip(".").lower()
@@ -80,6 +94,14 @@ async def resolve_and_check(host: str, port: int, policy: TargetPolicy, resolver
     if not allowed:
         raise TargetNotAllowed(_refusal(host, found[0], policy))
     return allowed
+
+
+async def check_scenario(scenario: Scenario, policy: TargetPolicy, resolver: Resolver = resolve) -> None:
+    """Refuses early all that the policy would refuse of a run. Raises TargetNotAllowed."""
+    if scenario.unix is not None:
+        policy.check_socket(scenario.unix)
+    else:
+        await check_target(scenario.target, policy, resolver)
 
 
 async def check_target(url: str, policy: TargetPolicy, resolver: Resolver = resolve) -> None:

@@ -20,6 +20,7 @@ from schemas.request import FilePart, Request
 from schemas.scenario import Scenario, SetupStep, Step, Timeouts
 from schemas.scenario_files import with_files
 from schemas.scenario_names import refuse_unknown_names
+from schemas.transport import Dns, Tls
 
 
 def is_file_argument(target: str) -> bool:
@@ -116,7 +117,7 @@ def _known_fields(loc: Sequence[int | str]) -> list[str]:
     models: dict[str, type[BaseModel]] = {"load": Load, "timeouts": Timeouts, "steps": Step, "request": Request}
     models |= {"stages": Stage, "spike": Spike, "llm": Llm, "prices": Price, "data": Feed}
     models |= {"setup": SetupStep, "auth": Auth, "basic": Basic, "api_key": ApiKey, "multipart": FilePart}
-    models |= {"slo": Slo, "synthetic": Synthetic}
+    models |= {"slo": Slo, "synthetic": Synthetic, "tls": Tls, "dns": Dns}
     owner: type[BaseModel] = Scenario
     for part in loc[:-1]:
         owner = models.get(str(part), owner)

@@ -38,7 +38,7 @@ def choose_server(settings: Settings, scenario: Scenario, *, allow_targets: tupl
     """The server that shall make this run, None for this process tree.
 
     The person at the terminal may do more than a server lets anybody do: literal credentials, prompts and targets
-    beyond loopback stay in this process tree unless QUERYSCOPE_URL names the server.
+    beyond loopback, Unix sockets and files stay in this process tree unless QUERYSCOPE_URL names the server.
     """
     credentials = scenario.literal_credentials()
     from_here = bool(scenario.files or environment_of(scenario))
@@ -55,6 +55,7 @@ def choose_server(settings: Settings, scenario: Scenario, *, allow_targets: tupl
             )
         return find_server(settings)
     host = urlsplit(scenario.target).hostname or ""
-    if credentials or from_here or scenario.has_prompts or allow_targets or host not in LOOPBACK_NAMES:
+    own = from_here or scenario.has_prompts or scenario.unix is not None  # what lies on this machine
+    if credentials or own or allow_targets or host not in LOOPBACK_NAMES:
         return None
     return find_server(settings)

@@ -11,7 +11,7 @@ import uuid_utils
 
 from backbone import views
 from backbone.database.errors import DatabaseUnavailable
-from backbone.guard import TargetPolicy, check_target
+from backbone.guard import TargetPolicy, check_scenario
 from backbone.platform import Platform, open_platform
 from backbone.settings import Settings
 from queryscope.composition import ServiceGroup, running
@@ -111,7 +111,14 @@ class EmbeddedSession:
 
     async def _check(self, order: RunOrder) -> None:
         """Refuses before anything is on the log what no runner could take."""
-        await check_target(order.scenario.target, TargetPolicy.operator(order.allow_targets))
+        from services.runner.errors import ScenarioNotRunnable
+        from services.runner.transports import check_transport
+
+        await check_scenario(order.scenario, TargetPolicy.operator(order.allow_targets))
+        try:
+            check_transport(order.scenario)
+        except ScenarioNotRunnable as error:
+            raise ConfigurationError(str(error)) from None
         if order.baseline_run_id is None:
             return
         async with self._platform.database.read() as conn:

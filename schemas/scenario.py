@@ -15,6 +15,7 @@ from schemas.load import Load, Seconds
 from schemas.request import Request
 from schemas.scenario_names import refuse_unknown_names
 from schemas.sla import STREAM_TIMINGS, Sla, parse_sla
+from schemas.transport import Dns, Tls
 
 __all__ = ["CREDENTIAL_HEADERS", "REDACTED", "Request", "Scenario", "SetupStep", "Step", "Timeouts", "Variables"]
 
@@ -92,6 +93,8 @@ class Timeouts(Strict):
 class Scenario(Strict):
     """A whole benchmark. Runs of the same name and target form a history. prices: by model.
 
+    unix: the socket that connections go to; the target still gives the Host header and the path.
+
     sequence: an iteration is all steps in their order on the same user; else it is one step of the weighted mix.
     cookies: each user keeps those of its answers, for the iteration.
     variables, data (rows from files) and what setup extracts fill in the templates. setup: once in each worker, before
@@ -110,6 +113,9 @@ class Scenario(Strict):
     load: Load = Load()
     timeouts: Timeouts = Timeouts()
     insecure: bool = False
+    tls: Tls = Tls()
+    dns: Dns = Dns()
+    unix: Annotated[str, Field(min_length=1, max_length=100)] | None = None
     sla: list[Sla] = []
     labels: dict[str, str] = {}
     prices: dict[str, Price] = {}
@@ -201,7 +207,7 @@ class Scenario(Strict):
         auths = [auth for auth in (self.auth, *(step.auth for step in self.all_steps)) if auth is not None]
         secrets = [secret.file for auth in auths for _, secret in auth.secrets() if not isinstance(secret, str)]
         bodies = [file for step in self.all_steps for file in step.request.files]
-        return [*(feed.file for feed in self.data), *bodies, *secrets]
+        return [*(feed.file for feed in self.data), *bodies, *secrets, *self.tls.files]
 
     @property
     def has_prompts(self) -> bool:

@@ -20,6 +20,7 @@ def with_files(scenario: "Scenario", resolve: Resolve) -> "Scenario":
         update={
             "data": [feed.model_copy(update={"file": resolve(feed.file)}) for feed in scenario.data],
             "auth": _of_auth(scenario.auth, resolve),
+            "tls": scenario.tls.with_files(resolve),
             "setup": [step.model_copy(update=_of_step(step, resolve)) for step in scenario.setup],
             "steps": [step.model_copy(update=_of_step(step, resolve)) for step in scenario.steps],
         }

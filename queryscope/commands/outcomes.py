@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from collections.abc import Callable, Iterable
 
 import click
 import msgspec
@@ -12,6 +13,7 @@ from queryscope import exits
 from queryscope.archived import refuse_archived
 from queryscope.commands.runs import find_run, on_platform
 from queryscope.errors import NotFound
+from queryscope.per_address import PerAddress
 from schemas.lifecycle import RunAccepted
 from schemas.topics import OUTCOMES
 
@@ -26,7 +28,8 @@ class _Key(msgspec.Struct):
 @click.command()
 @click.argument("run_id", metavar="RUN")
 @click.option("--limit", type=click.IntRange(min=1), help="Stop after so many.")
-def outcomes(run_id: str, limit: int | None) -> int:
+@click.option("--by", type=click.Choice(["remote"]), help="Instead, a line for each address of the target.")
+def outcomes(run_id: str, limit: int | None, by: str | None) -> int:
     """Print a run's records from the log as NDJSON, marks included, in the order of each worker."""
 
     async def dump(platform: Platform) -> None:
@@ -36,13 +39,24 @@ def outcomes(run_id: str, limit: int | None) -> int:
         if accepted is None:
             raise NotFound(f"run {found.run_id} has no outcomes yet")
         await refuse_archived(platform, found.run_id)
-        await _dump(platform, accepted, limit)
+        if by is None:
+            await _dump(platform, accepted, limit, _write)
+            return
+        addresses = PerAddress()
+        await _dump(platform, accepted, limit, addresses.add)
+        _write(addresses.rows())
 
     on_platform(dump)
     return exits.DONE
 
 
-async def _dump(platform: Platform, accepted: RunAccepted, limit: int | None) -> None:
+def _write(lines: Iterable[bytes]) -> None:
+    sys.stdout.buffer.writelines(line + b"\n" for line in lines)
+
+
+async def _dump(
+    platform: Platform, accepted: RunAccepted, limit: int | None, take: Callable[[list[bytes]], None]
+) -> None:
     decoder = msgspec.json.Decoder(_Key)
     left = limit
     beginnings = await platform.log.beginnings(OUTCOMES)
@@ -55,7 +69,7 @@ async def _dump(platform: Platform, accepted: RunAccepted, limit: int | None) ->
                     continue
                 lines = [line for line in batch.lines.split(b"\n") if _is_of(decoder, line, accepted.run_id)]
                 lines = lines if left is None else lines[:left]
-                await asyncio.to_thread(sys.stdout.buffer.writelines, [line + b"\n" for line in lines])
+                await asyncio.to_thread(take, lines)
                 left = None if left is None else left - len(lines)
                 if left == 0:
                     return

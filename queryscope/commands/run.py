@@ -20,6 +20,7 @@ from queryscope.prompts import read_prompts
 from queryscope.render.seconds_csv import seconds_csv
 from queryscope.scenarios import is_file_argument, read_scenario
 from queryscope.sessions import RunOrder, Session, embedded_session, follow
+from queryscope.transport_options import transport_fields, transport_options
 from queryscope.variables import check_environment
 from schemas.results import RunResult
 from schemas.scenario import Scenario
@@ -44,7 +45,7 @@ SCENARIO_OVERRIDES = ("variables", "labels", "name", "slas", "insecure", "worker
 @click.option("--warmup", metavar="TIME", help="Load before that, which is not judged, like 5s.")
 @click.option("--workers", type=click.IntRange(1, 256), help="Processes that share the load (1).")
 @click.option("--timeout", metavar="TIME", help="Limit of one request (30s).")
-@click.option("--insecure", is_flag=True, help="Do not check the server's certificate.")
+@transport_options
 @click.option("--sla", "slas", multiple=True, metavar="EXPR", help="A promise, like 'p95 < 200ms'; repeatable.")
 @click.option("--label", "labels", multiple=True, metavar="k=v", help="A label; repeatable.")
 @click.option("--var", "variables", multiple=True, metavar="k=v", help="With a scenario file: a variable; repeatable.")
@@ -122,7 +123,7 @@ def scenario_from(target: str, options: dict[str, object]) -> Scenario:
         "steps": [_step(target, options)],
         "load": {name: options[name] for name in LOAD_OPTIONS if options[name] is not None},
         "timeouts": {"total": options["timeout"]} if options["timeout"] else {},
-        "insecure": options["insecure"],
+        **transport_fields(options),
         "sla": _items(options["slas"]),
         "labels": pairs(options["labels"], "=", "--label k=v"),
     }

@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 
 from backbone import views
 from backbone.database.tables import sla_results
-from backbone.guard import check_target
+from backbone.guard import check_scenario
 from schemas.base import RunId, Strict
 from schemas.codec import encode_line
 from schemas.diagnosis import DiagnosisReady
@@ -112,7 +112,7 @@ async def create_run(
             f"{credentials[0]} is a credential and would be kept: run it from the terminal, which keeps it out "
             "of the log"
         )
-    await check_target(scenario.target, context.targets)
+    await check_scenario(scenario, context.targets)
     if baseline is not None:
         async with context.platform.database.read() as conn:
             await context.find_run(conn, baseline)

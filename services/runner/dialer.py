@@ -1,7 +1,7 @@
-"""Owns how a connection comes to be: resolved once, checked by the policy, then TCP and TLS to exactly that address.
+"""Owns how a connection comes to be: resolved, checked by the policy, then TCP and TLS to exactly that address.
 
-It must not send a request. The name is resolved by `resolve` at the first connection and kept for the run, so that a
-name that changes its mind later cannot lead around the policy.
+It must not send a request. `resolve` resolves and checks at once, for the run or for each connection, and only what it
+returned is connected to, so that a name that changes its mind cannot lead around the policy.
 """
 
 import asyncio
@@ -15,6 +15,7 @@ from itertools import count
 from time import perf_counter_ns
 
 from schemas.outcomes import ErrorKind
+from schemas.transport import Dns
 from services.runner.addresses import AddressRing
 from services.runner.connection import Connection, OnEnded
 from services.runner.errors import TargetUnresolved
@@ -31,6 +32,9 @@ _OWN_LIMITS: Mapping[int | None, OwnLimit] = {
     errno.ENOBUFS: "memory",
     errno.ENOMEM: "memory",
 }
+
+
+FULL_QUEUE_S = 0.002
 
 
 class DialFailed(Exception):
@@ -57,7 +61,7 @@ NOT_DIALED = Phases()
 
 
 class Dialer:
-    """Makes connections to one endpoint. kind: of which class they are."""
+    """Makes connections to one endpoint. kind: of which class they are; server_name: what TLS asks for and checks."""
 
     def __init__(
         self,
@@ -65,12 +69,19 @@ class Dialer:
         resolve: Resolve,
         tls: ssl.SSLContext | None,
         kind: type[Connection] = Connection,
+        *,
+        dns: Dns | None = None,
+        server_name: str | None = None,
     ) -> None:
         self._kind = kind
         self._endpoint = endpoint
         self._resolve = resolve
         self._tls = tls
-        self._ring: asyncio.Future[AddressRing] | None = None
+        self._server_name = (server_name or endpoint.host) if tls else None
+        dns = dns or Dns()
+        self._anew = dns.policy == "per_connection"
+        self._ring = AddressRing(turning=dns.order == "round_robin")
+        self._resolving: asyncio.Future[None] | None = None
         self._numbers = count(1)
         self._files = files_for_connections()
 
@@ -79,27 +90,31 @@ class Dialer:
         try:
             async with asyncio.timeout(timeout_s):
                 began = perf_counter_ns()
-                ring = await self._resolved()
+                await self._resolved()
                 phases.dns_us = (perf_counter_ns() - began) // 1000
-                return await self._first_open(ring, on_ended, phases)
+                return await self._first_open(on_ended, phases)
         except TimeoutError:
             raise DialFailed("dns" if phases.dns_us is None else "connect_timeout") from None
         except TargetUnresolved:
             raise DialFailed("dns") from None
 
-    async def _resolved(self) -> AddressRing:
-        if self._ring is None or (self._ring.done() and (self._ring.cancelled() or self._ring.exception())):
-            self._ring = asyncio.ensure_future(self._resolve_once())
-        return await asyncio.shield(self._ring)  # one user's time-out must not end it for the others
+    async def _resolved(self) -> None:
+        if self._anew:
+            self._ring.resolved(await self._resolve())
+            return
+        under_way = self._resolving
+        if under_way is None or (under_way.done() and (under_way.cancelled() or under_way.exception())):
+            self._resolving = under_way = asyncio.ensure_future(self._resolve_once())
+        await asyncio.shield(under_way)  # one user's time-out must not end it for the others
 
-    async def _resolve_once(self) -> AddressRing:
-        return AddressRing(await self._resolve())
+    async def _resolve_once(self) -> None:
+        self._ring.resolved(await self._resolve())
 
-    async def _first_open(self, ring: AddressRing, on_ended: OnEnded, phases: Phases) -> Connection:
+    async def _first_open(self, on_ended: OnEnded, phases: Phases) -> Connection:
         failure: DialFailed | None = None
-        port = self._endpoint.port
+        ring = self._ring
         for address in ring.order():
-            phases.remote = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+            phases.remote = self._remote(address)
             try:
                 sock = await self._connect(address, phases)
             except OSError as error:
@@ -110,15 +125,25 @@ class Dialer:
             return await self._protocol_over(sock, on_ended, phases)
         raise failure or DialFailed("dns")
 
+    def _remote(self, address: str) -> str:
+        port = self._endpoint.port
+        if self._endpoint.unix is not None:
+            return f"unix:{address}"
+        return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
     async def _connect(self, address: str, phases: Phases) -> socket.socket:
-        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        unix = self._endpoint.unix is not None
+        family = socket.AF_UNIX if unix else socket.AF_INET6 if ":" in address else socket.AF_INET
         began = perf_counter_ns()
         sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         try:
             if sock.fileno() >= self._files:
                 raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            await asyncio.get_running_loop().sock_connect(sock, (address, self._endpoint.port))
+            if unix:
+                await _connect_unix(sock, address)
+            else:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                await asyncio.get_running_loop().sock_connect(sock, (address, self._endpoint.port))
         except BaseException:
             sock.close()
             raise
@@ -134,7 +159,7 @@ class Dialer:
                 lambda: self._kind(on_ended, number, phases.remote),
                 sock=sock,
                 ssl=self._tls,
-                server_hostname=self._endpoint.host if self._tls else None,
+                server_hostname=self._server_name,
             )
         except OSError:  # ssl.SSLError is one
             sock.close()
@@ -147,14 +172,15 @@ class Dialer:
         return connection
 
 
-def tls_context(insecure: bool) -> ssl.SSLContext:
-    """What TLS connections check: the certificate against the system's roots and the host's name, unless insecure."""
-    context = ssl.create_default_context()
-    context.set_alpn_protocols(["http/1.1"])
-    if insecure:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context
+async def _connect_unix(sock: socket.socket, path: str) -> None:
+    """Such a connect is there at once, or the server's queue is full, which no event tells the end of."""
+    while True:
+        try:
+            sock.connect(path)
+        except BlockingIOError:
+            await asyncio.sleep(FULL_QUEUE_S)
+        else:
+            return
 
 
 def _connect_failure(error: OSError) -> DialFailed:

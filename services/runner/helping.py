@@ -106,7 +106,7 @@ class Helping:
         self, request: RunRequested, accepted: RunAccepted, placed: list[WorkerPlacement]
     ) -> dict[int, Finished]:
         policy = policy_for(request, self._platform.settings.targets)
-        await allowed_addresses(endpoint_of(accepted.scenario.target), policy)
+        await allowed_addresses(endpoint_of(accepted.scenario.target, accepted.scenario.unix), policy)
         name = helper_lock(accepted.run_id, self._here.runner)
         lock = await asyncio.to_thread(RunLock.acquire, self._platform.settings.locks_dir, name)
         try:

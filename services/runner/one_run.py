@@ -40,6 +40,7 @@ from services.runner.reach import reached_by
 from services.runner.request import endpoint_of
 from services.runner.resolving import allowed_addresses
 from services.runner.step_templates import Sources, pools_of
+from services.runner.transports import check_transport
 from services.runner.voice import RunVoice, one_line
 
 START_DELAY_US = 50_000
@@ -158,8 +159,9 @@ class OneRun:
         policy = policy_for(self._request, settings.targets)
         self._reached = reached_by(policy, self._scenario, settings)
         pools_of(self._reached, Sources(known_values(self._reached, 0, os.environ)))
+        check_transport(self._reached)
         with contextlib.suppress(TargetUnresolved):
-            await allowed_addresses(endpoint_of(self._scenario.target), policy)
+            await allowed_addresses(endpoint_of(self._scenario.target, self._scenario.unix), policy)
         return policy
 
     async def _accept(self) -> RunAccepted:

@@ -27,17 +27,18 @@ class WireRequest:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where the connections of a run go. `host` is a name or an address without brackets."""
+    """Where the connections of a run go. `host` is a name or an address without brackets; unix: a socket instead."""
 
     host: str
     port: int
     tls: bool
+    unix: str | None = None
 
 
-def endpoint_of(target: str) -> Endpoint:
+def endpoint_of(target: str, unix: str | None = None) -> Endpoint:
     """The endpoint of a target URL that the scenario has already checked."""
     url = urlsplit(target)
-    return Endpoint(_ascii_host(url.hostname or ""), url.port or _PORTS[url.scheme], url.scheme == "https")
+    return Endpoint(_ascii_host(url.hostname or ""), url.port or _PORTS[url.scheme], url.scheme == "https", unix)
 
 
 def request_target(target: str, path: str) -> str:

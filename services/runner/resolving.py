@@ -7,8 +7,11 @@ from services.runner.request import Endpoint
 
 
 async def allowed_addresses(endpoint: Endpoint, policy: Policy) -> list[str]:
-    """Resolves and checks. Raises TargetNotAllowed, TargetUnresolved, or SettingsError for an unreadable policy."""
+    """Resolves and checks; of a Unix socket its path. Raises TargetNotAllowed, TargetUnresolved or SettingsError."""
     rules = TargetPolicy.remote(policy.allow) if policy.remote else TargetPolicy.operator(policy.allow)
+    if endpoint.unix is not None:
+        rules.check_socket(endpoint.unix)
+        return [endpoint.unix]
     try:
         return await resolve_and_check(endpoint.host, endpoint.port, rules)
     except OSError as error:

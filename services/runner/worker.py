@@ -21,9 +21,8 @@ from backbone.errors import BackboneError
 from backbone.log.errors import LogError
 from backbone.log.opening import open_log
 from schemas.scenario import Scenario
-from services.runner.body_connection import KeepingConnection, connection_kind
-from services.runner.connection import Connection
-from services.runner.dialer import Dialer, tls_context
+from services.runner.body_connection import KeepingConnection
+from services.runner.dialer import Dialer
 from services.runner.engine import Engine
 from services.runner.errors import RunnerError, TargetSilent
 from services.runner.file_limit import raise_file_limit
@@ -47,12 +46,12 @@ from services.runner.pipe import (
 from services.runner.plan import Ending, EnginePlan, Tally
 from services.runner.preparing import Prepared, known_values, prepare
 from services.runner.publisher import Publisher
-from services.runner.request import Endpoint, endpoint_of
-from services.runner.resolving import allowed_addresses
+from services.runner.request import Endpoint
 from services.runner.setup import performed
 from services.runner.sharding import Share
 from services.runner.spool import Spool
 from services.runner.step_templates import literals_of
+from services.runner.transports import dialer_for
 
 SWITCH_INTERVAL_S = 0.0005
 GC_THRESHOLDS = (20_000, 10, 10)
@@ -132,7 +131,7 @@ class _Work:
         publisher = Publisher(
             log, assignment.partition, on_failure=lambda failure: self._halt(Stop("failed", str(failure))), spool=spool
         )
-        dialer = self._dialer_to(endpoint_of(self._scenario.target))
+        dialer = dialer_for(self._scenario, assignment.policy)
         ready = await self._prepared()
         plan = self._plan(ready)
         _settle_collector()
@@ -157,7 +156,7 @@ class _Work:
         scenario, run_id = self._scenario, self._assignment.run_id
         values = known_values(scenario, self._assignment.worker, os.environ)
         if scenario.setup:
-            dialer = self._dialer_to(endpoint_of(scenario.target), KeepingConnection)
+            dialer = dialer_for(scenario, self._assignment.policy, kind=KeepingConnection)
             try:
                 values = await performed(scenario, dialer, values, run_id)
             except TargetSilent as silence:
@@ -187,11 +186,8 @@ class _Work:
             return  # that of a library which lost its connection, say: what it was to do fails or is tried again
         self._halt(Stop("failed", f"the engine failed: {context.get('message')}: {context.get('exception')!r}"))
 
-    def _dialer_to(self, endpoint: Endpoint, kind: type[Connection] | None = None) -> Dialer:
-        policy = self._assignment.policy
-        tls = tls_context(self._scenario.insecure) if endpoint.tls else None
-        kind = kind or connection_kind(self._scenario.steps)
-        return Dialer(endpoint, lambda: allowed_addresses(endpoint, policy), tls, kind)
+    def _dialer_to(self, endpoint: Endpoint) -> Dialer:
+        return dialer_for(self._scenario, self._assignment.policy, endpoint)
 
     def _plan(self, ready: Prepared) -> EnginePlan:
         scenario = self._scenario

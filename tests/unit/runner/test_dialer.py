@@ -15,9 +15,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from backbone.errors import TargetNotAllowed
-from services.runner.dialer import Dialer, Phases, tls_context
+from schemas.transport import Tls
+from services.runner.dialer import Dialer, Phases
 from services.runner.errors import TargetUnresolved
 from services.runner.request import Endpoint
+from services.runner.tls import tls_context
 from tests.unit.runner.servers import Client, Serve, answering, ask, dial_error, dialer_to
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
@@ -82,7 +84,7 @@ async def test_a_handshake_that_never_comes_is_connect_timeout(client: Client) -
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
-        dialer = dialer_to(listener.getsockname()[1], tls=tls_context(insecure=True))
+        dialer = dialer_to(listener.getsockname()[1], tls=tls_context(Tls(), insecure=True))
         assert await dial_error(client, dialer, timeout_s=0.05) == "connect_timeout"
 
 
@@ -133,7 +135,7 @@ async def test_tls_works_and_takes_time_of_its_own(
     serve: Serve, client: Client, tls_server: ssl.SSLContext, certificate: Path
 ) -> None:
     server = await serve(answering(OK), tls_server)
-    trusting = tls_context(insecure=False)
+    trusting = tls_context(Tls(), insecure=False)
     trusting.load_verify_locations(certificate)
     phases = Phases()
     dialer = Dialer(Endpoint("127.0.0.1", server.port, True), dialer_to(server.port)._resolve, trusting)
@@ -147,7 +149,7 @@ async def test_a_certificate_that_does_not_hold_is_a_tls_error(
     serve: Serve, client: Client, tls_server: ssl.SSLContext, certificate: Path, host: str, trusted: bool
 ) -> None:
     server = await serve(answering(OK), tls_server)
-    context = tls_context(insecure=False)
+    context = tls_context(Tls(), insecure=False)
     if trusted:
         context.load_verify_locations(certificate)
     dialer = Dialer(Endpoint(host, server.port, True), dialer_to(server.port)._resolve, context)
@@ -156,7 +158,7 @@ async def test_a_certificate_that_does_not_hold_is_a_tls_error(
 
 async def test_insecure_takes_any_certificate(serve: Serve, client: Client, tls_server: ssl.SSLContext) -> None:
     server = await serve(answering(OK), tls_server)
-    ended = await ask(client, dialer_to(server.port, tls=tls_context(insecure=True)))
+    ended = await ask(client, dialer_to(server.port, tls=tls_context(Tls(), insecure=True)))
     assert (ended.status, ended.error) == (200, None)
 
 
@@ -167,4 +169,4 @@ async def test_tls_to_a_port_that_speaks_plain_http_is_a_tls_error(serve: Serve,
         await writer.drain()
 
     server = await serve(plain)
-    assert await dial_error(client, dialer_to(server.port, tls=tls_context(insecure=True))) == "tls"
+    assert await dial_error(client, dialer_to(server.port, tls=tls_context(Tls(), insecure=True))) == "tls"
