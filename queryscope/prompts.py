@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from queryscope.errors import ConfigurationError, first_line
+from schemas.template_language import as_it_stands
 
 _FORM = 'write each line as a JSON string or as {"prompt": "..."}'
 
@@ -18,7 +19,7 @@ def read_prompts(said: str, folder: Path = Path()) -> str | list[str]:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"the prompt file {path} cannot be read: {first_line(error)}") from None
     if path.suffix != ".jsonl":
-        return text
+        return as_it_stands(text)
     prompts = [_prompt(line, f"{path}:{number}") for number, line in enumerate(text.splitlines(), 1) if line.strip()]
     if not prompts:
         raise ConfigurationError(f"{path} has no prompt in it: {_FORM}")

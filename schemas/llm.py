@@ -8,6 +8,7 @@ from schemas.base import Strict
 from schemas.headers import Headers
 from schemas.load import Seconds
 from schemas.prompts import Lengths, Synthetic, Tokens
+from schemas.template_language import is_template
 
 Api = Literal["chat", "completions", "responses", "embeddings"]
 
@@ -94,6 +95,12 @@ class Llm(Strict):
         if isinstance(self.prompt, MadeUp):
             return ()
         return (self.prompt,) if isinstance(self.prompt, str) else self.prompt
+
+    @property
+    def template(self) -> str | None:
+        """Its one prompt where that is a template."""
+        prompt = self.prompt
+        return prompt if isinstance(prompt, str) and self.turns == 1 and is_template(prompt) else None
 
     @property
     def synthetic(self) -> Synthetic | None:

@@ -122,6 +122,9 @@ def _llm_texts(step: "Step", place: Place) -> Iterator[Written]:
     if step.auth is not None:
         yield from _auth_texts(step.auth, (*place, "auth"))
     yield from (Written((*place, "llm", "headers", k), v, env=True) for k, v in step.headers.items())
+    assert step.llm is not None  # whoever asks has looked
+    yield Written((*place, "llm", "path"), step.llm.path or "")
+    yield Written((*place, "llm", "prompt"), step.llm.template or "")
 
 
 def _request_texts(request: Request, place: Place) -> Iterator[Written]:

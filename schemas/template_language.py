@@ -5,6 +5,7 @@ methods, no assignments, only the filters and functions named here.
 """
 
 import difflib
+import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -22,6 +23,7 @@ _ALLOWED = frozenset(
     }
 )  # fmt: skip
 _MARKS = ("{{", "{%")
+_BEGINNINGS = re.compile(r"\{[{%#]")
 
 
 class Needs(NamedTuple):
@@ -34,6 +36,11 @@ class Needs(NamedTuple):
 def is_template(text: str) -> bool:
     """Whether anything is to be filled in."""
     return any(mark in text for mark in _MARKS)
+
+
+def as_it_stands(text: str) -> str:
+    """The template that comes to exactly this text."""
+    return _BEGINNINGS.sub(lambda found: f"{{{{ '{found[0]}' }}}}", text) if is_template(text) else text
 
 
 def needs_of(text: str) -> Needs:

@@ -44,6 +44,11 @@ def body_of(request: Request, read_file: ReadFile) -> Body:
     return Body([])
 
 
+def json_with_blank(whole: str, mark: str, source: str) -> Sequence[Segment]:
+    """A JSON text in which one value is a mark that stands for this template."""
+    return _cut(whole.encode(), {mark: Text(source)}, before='"', after='"', encode=msgspec.json.encode)
+
+
 def pairs(fields: Fields, encode: Callable[[str], str]) -> Sequence[Segment]:
     """name=value, joined by &, both encoded."""
     segments: list[Segment] = []

@@ -3,6 +3,7 @@
 Framing headers are ours alone: a scenario that set them could make the server read another request than we count.
 """
 
+import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -10,7 +11,7 @@ from schemas.auth import Auth
 from schemas.llm import Llm
 from schemas.request import Request
 from schemas.scenario import Scenario, SetupStep, Step
-from services.runner.bodies import ReadFile, body_of, pairs, percent
+from services.runner.bodies import ReadFile, body_of, json_with_blank, pairs, percent
 from services.runner.conversations import TALKS, Talks
 from services.runner.errors import RenderFailed, ScenarioNotRunnable
 from services.runner.files import read_file
@@ -141,15 +142,24 @@ def _pool(scenario: Scenario, step: Step, auth: Auth | None, sources: Sources) -
 def _llm_pool(
     scenario: Scenario, step: Step, llm: Llm, auth: Auth | None, sources: Sources
 ) -> Sequence[RequestTemplate]:
-    """A prompt is nobody's template, whatever stands in it: only the head of such a request may have blanks."""
+    """Of prompts only one that stands alone may be a template."""
     reader, asks = LlmReader(llm, scenario.prices.get(llm.model)), asks_of(llm)
     proof = proof_of(auth, sources.read_file)
     head = settled(_head(scenario.target, llm_request(llm, asks[0]), None, proof), sources.values)
     if llm.turns > 1:
         return [ConversationTemplate(step, head, llm, reader, asks)]
-    bodies = [(llm_request(llm, ask).body or "").encode() for ask in asks]
+    bodies = [settled(_asked(llm, ask), sources.values) for ask in asks]
     readers = [reader if ask.planned_tokens is None else AskReader(reader, ask.planned_tokens) for ask in asks]
-    return [_made(step, head, [body], "POST", each) for body, each in zip(bodies, readers, strict=True)]
+    return [_made(step, head, body, "POST", each) for body, each in zip(bodies, readers, strict=True)]
+
+
+def _asked(llm: Llm, ask: Ask) -> Sequence[Segment]:
+    """The body of a call."""
+    if llm.template is None:
+        return [(llm_request(llm, ask).body or "").encode()]
+    mark = secrets.token_hex(16)
+    body = llm_request(llm, ask._replace(prompt=mark)).body or ""
+    return json_with_blank(body, mark, llm.template)
 
 
 def _made(

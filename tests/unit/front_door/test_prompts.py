@@ -7,6 +7,7 @@ import pytest
 from queryscope.errors import ConfigurationError
 from queryscope.prompts import read_prompts
 from queryscope.scenarios import read_scenario
+from services.runner.step_templates import wire_requests
 
 
 def test_a_text_is_its_own_prompt_and_a_file_is_one_or_one_a_line(tmp_path: Path) -> None:
@@ -15,6 +16,13 @@ def test_a_text_is_its_own_prompt_and_a_file_is_one_or_one_a_line(tmp_path: Path
     assert read_prompts("hello", tmp_path) == "hello"
     assert read_prompts("@one.txt", tmp_path) == "line 1\nline 2\n"
     assert read_prompts("@many.jsonl", tmp_path) == ["first", "second"]
+
+
+def test_a_prompt_in_a_file_is_no_template(tmp_path: Path) -> None:
+    (tmp_path / "code.txt").write_text("explain {{ this }}")
+    (tmp_path / "s.yaml").write_text('target: http://h/\nsteps: [{llm: {model: m, prompt: "@code.txt"}}]\n')
+    (request,) = wire_requests(read_scenario(str(tmp_path / "s.yaml")))
+    assert b'"explain {{ this }}"' in request.wire
 
 
 @pytest.mark.parametrize(

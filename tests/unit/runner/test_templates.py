@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.scenario import Scenario
+from schemas.template_language import as_it_stands
 from schemas.template_sandbox import as_written
 from services.runner.errors import RenderFailed, ScenarioNotRunnable
 from services.runner.request import host_header, request_target
@@ -198,3 +199,21 @@ def test_a_header_that_a_step_writes_itself_wins_over_auth() -> None:
     sent = auth_wire({"bearer": "{{ env.T }}"}, {}, headers={"authorization": "mine"})
     assert b"authorization: mine" in sent
     assert b"s3cret" not in sent
+
+
+@unhurried
+@given(text=st.text(st.sampled_from("ab{}%#'\" \n"), max_size=20))
+def test_what_is_to_stay_as_it_is_comes_to_itself(text: str) -> None:
+    assert Text(as_it_stands(text)).fill({}) == text
+
+
+def test_a_prompt_that_stands_alone_may_be_a_template_and_stays_json() -> None:
+    def said(prompt: object, **fields: object) -> object:
+        steps = [{"llm": {"model": "m", "prompt": prompt, **fields}}]
+        scenario = Scenario.model_validate({"target": "http://h/", "variables": {"a": ""}, "steps": steps})
+        sent = pools_of(scenario)[0][0].render({"a": 'it "now"\n'})
+        assert sent.llm is not None
+        return json.loads(body_of(sent.wire))["messages"][0]["content"]
+
+    assert said("Say {{ a }}") == 'Say it "now"\n'
+    assert said(["Say {{ a }}"]) == "Say {{ a }}"
