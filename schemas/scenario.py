@@ -33,8 +33,10 @@ class Step(Strict):
 
     A step is a `request`, or an `llm` call that is turned into one. think: what the user waits after its answer.
     extract: values for the steps that follow in the iteration. checks: what the answer has to be, in canonical text.
-    redirects: how many are followed.
+    redirects: how many are followed. timeout: of one attempt, instead of the scenario's total.
     """
+
+    model_config = Strict.model_config | {"populate_by_name": True}
 
     name: Annotated[str, Field(min_length=1, max_length=64)] = "default"
     weight: Annotated[int, Field(ge=1, le=1000)] = 1
@@ -45,6 +47,7 @@ class Step(Strict):
     checks: Checks = ()
     retries: Retries | None = None
     redirects: Annotated[int, Field(ge=0, le=50)] = 0
+    timeout_s: Annotated[Seconds | None, Field(alias="timeout")] = None
     auth: Auth | None = None
 
     @model_validator(mode="after")

@@ -59,7 +59,8 @@ class Engine:
         self._run_id = plan.run_id
         self._worker = plan.worker
         self._total_us = round(plan.timeouts.total_s * SECOND_US)
-        self._connect_s = min(plan.timeouts.connect_s, plan.timeouts.total_s)
+        self._limits_us = {step: round(limit_s * SECOND_US) for step, limit_s in plan.limits_s.items()}
+        self._look_us = min([self._total_us, *self._limits_us.values()])  # no request is late before it was looked at
         self._slots: list[Slot] = []
         self._wheel: DeadlineWheel[Slot] = DeadlineWheel()
         self._watch = TargetWatch()
@@ -161,13 +162,14 @@ class Engine:
             self._marks.note_delay(started_us - scheduled_us)
         if not slot.armed:
             slot.armed = True
-            self._wheel.arm(slot, started_us + self._total_us)
+            self._wheel.arm(slot, started_us + self._look_us)
 
     async def _dial(self, slot: Slot) -> None:
         slot.phases = Phases()
         kind: ErrorKind = "client"
         try:
-            connection = await self._dialer_of(slot).dial(slot.on_ended, self._connect_s, slot.phases)
+            within_s = min(self._plan.timeouts.connect_s, self._limit_us(slot) / SECOND_US)
+            connection = await self._dialer_of(slot).dial(slot.on_ended, within_s, slot.phases)
         except DialFailed as failure:
             kind = failure.kind
             self._marks.note_limit(failure.limit)
@@ -329,15 +331,18 @@ class Engine:
 
     def _time_out(self, now_us: int) -> None:
         for slot in self._wheel.due(now_us):
-            deadline_us = slot.started_us + self._total_us
             slot.armed = False
             if not slot.busy:
                 continue
+            deadline_us = slot.started_us + self._limit_us(slot)
             if slot.dialing is not None or deadline_us > now_us:
                 slot.armed = True
-                self._wheel.arm(slot, max(deadline_us, now_us + TICK_US))
+                self._wheel.arm(slot, min(max(deadline_us, now_us + TICK_US), now_us + self._look_us))
             elif slot.connection is not None:
                 slot.connection.give_up("timeout")
+
+    def _limit_us(self, slot: Slot) -> int:
+        return self._limits_us.get(slot.request.step, self._total_us)
 
     def _close_window(self) -> WindowMark:
         now_us = self._now_us()

@@ -1,6 +1,6 @@
 """Owns what an engine is given and what it tells: its plan, its recorder, totals and why it ended. It must not act."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -26,7 +26,10 @@ class Recorder(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class EnginePlan:
-    """What one worker of a run does. requests: what each step sends in turn. weights: of the steps, in that order."""
+    """What one worker of a run does. requests: what each step sends in turn. weights: of the steps, in that order.
+
+    limits_s: of a request, by step, for steps that have one of their own.
+    """
 
     run_id: str
     worker: int
@@ -35,6 +38,7 @@ class EnginePlan:
     load: LoadSettings
     timeouts: Timeouts
     share: Share = field(default_factory=Share)
+    limits_s: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(slots=True)

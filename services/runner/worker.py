@@ -199,6 +199,7 @@ class _Work:
             load=scenario.load,
             timeouts=scenario.timeouts,
             share=Share(self._assignment.worker, self._assignment.workers),
+            limits_s={step.name: step.timeout_s for step in scenario.steps if step.timeout_s is not None},
         )
 
 

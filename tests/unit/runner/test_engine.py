@@ -48,6 +48,7 @@ def engine_for(port: int, notebook: Notebook, load: dict[str, object], **scenari
         weights=[step.weight for step in wanted.steps],
         load=wanted.load,
         timeouts=wanted.timeouts,
+        limits_s={step.name: step.timeout_s for step in wanted.steps if step.timeout_s is not None},
     )
     return Engine(plan, dialer_to(port), notebook, t0_ns=perf_counter_ns())
 
@@ -94,6 +95,28 @@ async def test_requests_that_take_too_long_time_out(serve: Serve, notebook: Note
     assert ending.reason == "target_dead"
     assert notebook.errors == {"timeout": 4}
     assert all(outcome.finished - outcome.started >= 40_000 for outcome in notebook.outcomes)
+
+
+async def test_a_step_times_out_by_its_own_limit(serve: Serve, notebook: Notebook) -> None:
+    async def answer_what_is_fine(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while b"/fine" in await read_request(reader):
+            writer.write(OK)
+        await reader.read()
+
+    server = await serve(answer_what_is_fine)
+    steps = [
+        {"name": "slow", "request": {"path": "slow"}},
+        {"name": "quick", "request": {"path": "quick"}, "timeout": "60ms"},
+        {"name": "fine", "request": {"path": "fine"}, "timeout": "5s"},
+    ]
+    load: dict[str, object] = {"requests": 9, "concurrency": 1}
+    await run(engine_for(server.port, notebook, load, steps=steps, timeouts={"total": "300ms"}))
+    took: dict[str, list[int]] = {step: [] for step in ("slow", "quick", "fine")}
+    for each in notebook.outcomes:
+        took[each.step].append(each.finished - each.started)
+    assert {(each.step, each.error) for each in notebook.outcomes} == {("slow", "timeout"), ("quick", "timeout"), ("fine", None)}
+    assert min(took["slow"]) >= 300_000
+    assert 60_000 <= min(took["quick"]) <= sorted(took["quick"])[1] < 300_000
 
 
 async def test_a_timed_run_starts_nothing_after_its_end_and_cancels_what_outlives_the_grace(
