@@ -114,7 +114,11 @@ async def test_a_step_times_out_by_its_own_limit(serve: Serve, notebook: Noteboo
     took: dict[str, list[int]] = {step: [] for step in ("slow", "quick", "fine")}
     for each in notebook.outcomes:
         took[each.step].append(each.finished - each.started)
-    assert {(each.step, each.error) for each in notebook.outcomes} == {("slow", "timeout"), ("quick", "timeout"), ("fine", None)}
+    assert {(each.step, each.error) for each in notebook.outcomes} == {
+        ("slow", "timeout"),
+        ("quick", "timeout"),
+        ("fine", None),
+    }
     assert min(took["slow"]) >= 300_000
     assert 60_000 <= min(took["quick"]) <= sorted(took["quick"])[1] < 300_000
 
