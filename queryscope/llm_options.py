@@ -7,7 +7,7 @@ from queryscope.errors import ConfigurationError
 from schemas.llm import PATHS
 
 NEEDED = ("model", "prompt")
-LLM_OPTIONS = (*NEEDED, "max_tokens", "no_stream")
+LLM_OPTIONS = (*NEEDED, "max_tokens", "no_stream", "slo")
 NOT_WITH_LLM = ("method", "body")
 
 
@@ -28,8 +28,8 @@ def llm_step(target: str, options: Mapping[str, object], headers: Mapping[str, s
         if not options[name]:
             raise ConfigurationError(f"--llm needs --{name}: queryscope run URL --llm --model M --prompt TEXT")
     step = {"model": options["model"], "prompt": options["prompt"], "stream": not options["no_stream"]}
-    if options["max_tokens"] is not None:
-        step["max_tokens"] = options["max_tokens"]
+    limits = {"max_tokens": options["max_tokens"], "slo": options["slo"] and limits_of(str(options["slo"]))}
+    step |= {name: value for name, value in limits.items() if value is not None}
     path = urlsplit(target).path.rstrip("/")
     endpoint = next((api for api, known in PATHS.items() if path.endswith(known.removeprefix("/v1"))), None)
     if endpoint is not None:
@@ -37,3 +37,8 @@ def llm_step(target: str, options: Mapping[str, object], headers: Mapping[str, s
     elif path.endswith("/v1"):
         step["path"] = "/chat/completions"
     return {**step, "headers": dict(headers)}
+
+
+def limits_of(text: str) -> dict[str, str]:
+    """The limits of an slo as the command line writes them: ttft=500ms,tpot=50ms,e2e=5s."""
+    return dict(part.strip().partition("=")[::2] for part in text.split(",") if part.strip())

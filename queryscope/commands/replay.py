@@ -8,6 +8,7 @@ from queryscope import exits
 from queryscope.commands.run import print_outcome
 from queryscope.commands.runs import find_run, on_platform
 from queryscope.errors import ConfigurationError, NotFound, first_line
+from queryscope.llm_options import limits_of
 from schemas.llm import Slo
 from schemas.results import RunResult
 from schemas.sla import SlaError, parse_sla
@@ -25,7 +26,7 @@ def replay(run_id: str, slas: tuple[str, ...], slo_text: str | None, as_json: bo
 
     try:
         promises = [parse_sla(text) for text in slas] or None
-        slo = _slo(slo_text) if slo_text is not None else None
+        slo = Slo.model_validate(limits_of(slo_text)) if slo_text is not None else None
     except (SlaError, ValidationError) as error:
         raise ConfigurationError(first_line(error)) from None
 
@@ -39,8 +40,3 @@ def replay(run_id: str, slas: tuple[str, ...], slo_text: str | None, as_json: bo
     result = on_platform(judged)
     print_outcome(result, as_json=as_json)
     return exits.of_result(result)
-
-
-def _slo(text: str) -> Slo:
-    limits = dict(part.strip().partition("=")[::2] for part in text.split(",") if part.strip())
-    return Slo.model_validate(limits)

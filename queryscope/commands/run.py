@@ -56,6 +56,7 @@ SCENARIO_OVERRIDES = ("variables", "labels", "name", "slas", "insecure", "worker
 @click.option("--model", help="With --llm: the model to ask.")
 @click.option("--prompt", metavar="TEXT|@FILE", help="With --llm: what to ask it; of FILE.jsonl each line.")
 @click.option("--max-tokens", type=click.IntRange(min=1), help="With --llm: limit of an answer (128).")
+@click.option("--slo", metavar="LIMITS", help="With --llm: what a good answer keeps: ttft=500ms,tpot=50ms,e2e=5s.")
 @click.option("--no-stream", is_flag=True, help="With --llm: ask for whole answers instead of streams.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 @click.option(

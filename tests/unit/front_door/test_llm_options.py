@@ -12,6 +12,7 @@ NOTHING = {
     "prompt": None,
     "max_tokens": None,
     "no_stream": False,
+    "slo": None,
     "method": None,
     "body": None,
 }
@@ -52,3 +53,10 @@ def test_a_target_may_be_a_base_or_the_endpoint_itself(target: str, path: str, a
 
 def test_without_llm_options_there_is_no_call() -> None:
     assert llm_step("http://h/", NOTHING, {}) is None
+
+
+def test_limits_of_a_good_answer_are_read_from_one_option() -> None:
+    step = llm_step("http://h", ASKED | {"slo": "ttft=500ms, e2e=5s"}, {})
+    slo = Llm.model_validate(step).slo
+    assert slo is not None
+    assert (slo.ttft_s, slo.tpot_s, slo.e2e_s) == (0.5, None, 5.0)
