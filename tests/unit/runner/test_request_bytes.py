@@ -1,10 +1,12 @@
 """Owns the proof of what goes onto the wire. It must not open a connection."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from schemas.scenario import Scenario
 from services.runner.errors import ScenarioNotRunnable
-from services.runner.request import Endpoint, endpoint_of, request_target
+from services.runner.request import Endpoint, PathBelow, endpoint_of, request_target
 from services.runner.step_templates import wire_requests
 
 
@@ -69,3 +71,10 @@ def test_a_target_names_its_endpoint(target: str, endpoint: Endpoint) -> None:
 
 def test_an_ipv6_host_keeps_its_brackets() -> None:
     assert b"Host: [::1]:8080\r\n" in wire("http://[::1]:8080/")
+
+
+@given(
+    path=st.text(st.sampled_from("ab/?#%20 ä&"), max_size=6), target=st.sampled_from(["http://h", "http://h/a b/?q"])
+)
+def test_the_quick_way_to_a_path_below_a_target_is_the_slow_one(path: str, target: str) -> None:
+    assert PathBelow(target).target(path) == request_target(target, path)

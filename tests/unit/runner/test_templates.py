@@ -40,6 +40,7 @@ sources = st.lists(
                     "{{ a | upper }}",
                     "{{ [b, a] }}",
                 ),
+                *("?", "?q=", "#", "/../", "//"),
                 "{% if b > 0 %}{{ a }}{% else %}no{% endif %}",
                 "{% for i in range(3) %}{{ i }}{{ a }}{% endfor %}",
             ]
@@ -165,6 +166,7 @@ def test_a_file_is_a_body_as_it_is(tmp_path: Path) -> None:
     "source",
     [
         "{{ 9 ** 99 ** 99 ** 99 }}",
+        "{{ 9 ** 9999 % 7 }}",
         "{{ 'x' * 999999999 }}",
         "{{ '%999999999d' % 1 }}",
         "{% for i in range(10 ** 9) %}{% endfor %}",
