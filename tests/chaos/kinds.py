@@ -25,6 +25,7 @@ from typing import Any
 
 from schemas.load import Load
 from tests.chaos.clocks import ClockSite, step_clocks
+from tests.chaos.disks import DisksSite, disk_full
 from tests.chaos.embedded import EmbeddedSite
 from tests.chaos.network import NetworkSite, cut, silence
 from tests.chaos.outages import broker_down, database_stopped
@@ -39,6 +40,7 @@ SITES: Mapping[str, Callable[[Path], AbstractAsyncContextManager[Site]]] = {
     "embedded": EmbeddedSite,
     "network": NetworkSite,
     "clocks": ClockSite,
+    "disks": DisksSite,
 }
 """By name: makes a site in an empty folder."""
 
@@ -134,4 +136,6 @@ KINDS: Mapping[str, Kind] = {
     "search-cut": _long(cut("search"), "network"),
     "all-silent": _long(silence("log", "database", "search"), "network"),
     "clocks": _long(step_clocks(), "clocks"),
+    "log-full": _long(disk_full("log"), "disks"),
+    "database-full": _long(disk_full("database"), "disks"),
 }

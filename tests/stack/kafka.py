@@ -81,6 +81,9 @@ class KafkaBroker:
         assert self._daemon is not None, "not started"
         return self._daemon.pid
 
+    def is_running(self) -> bool:
+        return self._daemon is not None and self._daemon.is_running()
+
     def add_listener(self, name: str, port: int, properties: Mapping[str, object]) -> None:
         """One more way in, on loopback; `properties` holds its security.protocol and what that needs."""
         lower = name.lower()

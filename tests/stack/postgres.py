@@ -51,6 +51,9 @@ class PostgresServer:
     def pid(self) -> int:
         return self._daemon.pid
 
+    def is_running(self) -> bool:
+        return self._daemon.is_running()
+
     def start(self) -> "PostgresServer":
         if not (self._data / "PG_VERSION").exists():
             words = ["-D", str(self._data), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"]
