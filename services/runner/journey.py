@@ -20,8 +20,8 @@ from services.runner.mix import step_sequence
 from services.runner.request import WireRequest
 from services.runner.rules import Rules
 from services.runner.sharding import Share, first_iteration, first_step
-from services.runner.templates import RequestTemplate
-from services.runner.wire_edit import Hop
+from services.runner.templates import LiteralTemplate, RequestTemplate
+from services.runner.wire_edit import Hop, unpackable
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +77,15 @@ def _is_ruled(step: Step) -> bool:
 
 def _step_script(step: Step, templates: Sequence[RequestTemplate]) -> StepScript:
     rules = Rules(step.checks, step.extract) if step.checks or step.extract else None
+    if step.reads_body:
+        templates = [_asking_for_packed(template) for template in templates]
     turns = 1 if step.llm is None else step.llm.turns
     return StepScript(templates, step.weight, step.think, rules, step.retries, step.redirects, step.reads_body, turns)
+
+
+def _asking_for_packed(template: RequestTemplate) -> RequestTemplate:
+    """Where the request is ready; others are told when they are."""
+    return template if template.literal is None else LiteralTemplate(unpackable(template.literal))
 
 
 class Itinerary:

@@ -10,7 +10,6 @@ from typing import Protocol
 from schemas.load import Load as LoadSettings
 from schemas.outcomes import RequestOutcome
 from services.runner.answer import Answer
-from services.runner.decoding import READABLE
 from services.runner.errors import FeedExhausted, RenderFailed
 from services.runner.journey import Asking, Itinerary, Script, Walk
 from services.runner.judging import Judge
@@ -20,7 +19,7 @@ from services.runner.phases import RunPhases
 from services.runner.request import Endpoint, WireRequest
 from services.runner.sharding import Share
 from services.runner.slot import Slot
-from services.runner.wire_edit import hop_of, with_cookies, with_header
+from services.runner.wire_edit import hop_of, unpackable, with_cookies
 
 
 class Sender(Protocol):
@@ -156,8 +155,8 @@ class Walks:
                 self._broken[slot] = f"request: {_without_values(str(error))} cannot be filled in"
                 self._sender.refuse(slot, template.step)
                 return
-            if self._script.steps[walk.place].reads_body:
-                request = with_header(request, "Accept-Encoding", READABLE)
+            if template.literal is None and self._script.steps[walk.place].reads_body:
+                request = unpackable(request)
             asking = walk.asking = Asking(request)
         elif asking.first is not None:
             scheduled_us = asking.first.scheduled

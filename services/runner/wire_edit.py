@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from urllib.parse import quote, urljoin, urlsplit
 
+from services.runner.decoding import READABLE
 from services.runner.errors import ScenarioNotRunnable
 from services.runner.request import Endpoint, WireRequest, endpoint_of
 
@@ -36,12 +37,12 @@ def hop_of(request: WireRequest, target: str) -> Hop:
     return Hop(f"{url.scheme}://{url.netloc}{path}", endpoint_of(target))
 
 
-def with_header(request: WireRequest, name: str, value: str) -> WireRequest:
-    """The request with this header; one that it has already stays as it is."""
+def unpackable(request: WireRequest) -> WireRequest:
+    """The request that asks for no encoding but those that can be read; what it asks for itself stays."""
     head, _, body = request.wire.partition(_END)
-    if f"\r\n{name.lower()}:".encode() in head.lower():
+    if b"\r\naccept-encoding:" in head.lower():
         return request
-    return replace(request, wire=b"".join((head, f"\r\n{name}: {value}".encode("latin-1", "replace"), _END, body)))
+    return replace(request, wire=b"%s\r\nAccept-Encoding: %s%s%s" % (head, READABLE.encode(), _END, body))
 
 
 def with_cookies(request: WireRequest, cookies: str) -> WireRequest:
