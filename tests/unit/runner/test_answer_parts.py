@@ -1,4 +1,4 @@
-"""Owns the proof of the parts that read answers and change requests, whatever they are given. It opens no connection."""
+"""Owns the proof of what reads answers and changes requests, whatever it is given. It opens no connection."""
 
 import json
 
