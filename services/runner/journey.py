@@ -29,7 +29,7 @@ class StepScript:
     """One step: what it sends in turn, what is made of the answer, how long the user pauses after it.
 
     rules: None where nothing is read of the answer. redirects: how many are followed. turns: how often in a row the
-    step is done, as one conversation.
+    step is done, as one conversation. packed: the answer may come packed.
     """
 
     templates: Sequence[RequestTemplate]
@@ -38,7 +38,7 @@ class StepScript:
     rules: Rules | None = None
     retries: Retries | None = None
     redirects: int = 0
-    reads_body: bool = False
+    packed: bool = False
     turns: int = 1
 
 
@@ -77,10 +77,11 @@ def _is_ruled(step: Step) -> bool:
 
 def _step_script(step: Step, templates: Sequence[RequestTemplate]) -> StepScript:
     rules = Rules(step.checks, step.extract) if step.checks or step.extract else None
-    if step.reads_body:
+    packed = step.reads_body and step.llm is None  # the reading of streams unpacks nothing
+    if packed:
         templates = [_asking_for_packed(template) for template in templates]
     turns = 1 if step.llm is None else step.llm.turns
-    return StepScript(templates, step.weight, step.think, rules, step.retries, step.redirects, step.reads_body, turns)
+    return StepScript(templates, step.weight, step.think, rules, step.retries, step.redirects, packed, turns)
 
 
 def _asking_for_packed(template: RequestTemplate) -> RequestTemplate:

@@ -155,7 +155,7 @@ class Walks:
                 self._broken[slot] = f"request: {_without_values(str(error))} cannot be filled in"
                 self._sender.refuse(slot, template.step)
                 return
-            if template.literal is None and self._script.steps[walk.place].reads_body:
+            if template.literal is None and self._script.steps[walk.place].packed:
                 request = unpackable(request)
             asking = walk.asking = Asking(request)
         elif asking.first is not None:
