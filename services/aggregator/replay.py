@@ -39,10 +39,7 @@ async def replay(
 
     if await archived_runs(platform.log, platform.database, run_id):
         raise CannotReplay(f"run {run_id} is archived: its outcomes are no longer on the log, only its result is kept")
-    async with platform.database.read() as conn:
-        table = t.worker_progress
-        query = sa.select(table.c.partition, sa.func.min(table.c.first_offset)).where(table.c.run_id == run_id)
-        first_offsets = {row[0]: row[1] for row in await conn.execute(query.group_by(table.c.partition))}
+    first_offsets = await _first_offsets(platform, run_id)
     with tempfile.TemporaryDirectory(prefix="queryscope-replay-") as folder:
         shadow = await open_database(sqlite_url(Path(folder) / "shadow.db"))
         try:
@@ -64,6 +61,14 @@ async def replay(
     if result.verdict is None:
         raise CannotReplay(f"run {run_id} is not finished: replay it when it is")
     return result
+
+
+async def _first_offsets(platform: Platform, run_id: str) -> dict[int, int]:
+    """By partition, where the run's outcomes begin."""
+    table = t.worker_progress
+    query = sa.select(table.c.partition, sa.func.min(table.c.first_offset)).where(table.c.run_id == run_id)
+    async with platform.database.read() as conn:
+        return {row[0]: row[1] for row in await conn.execute(query.group_by(table.c.partition))}
 
 
 def _with_promises(scenario: Scenario, promises: Sequence[Sla]) -> Scenario:
