@@ -16,7 +16,7 @@ from services.runner.judging import Judge
 from services.runner.loads import make_load
 from services.runner.pacing import SECOND_US
 from services.runner.phases import RunPhases
-from services.runner.request import Endpoint, WireRequest
+from services.runner.request import Endpoint, WireRequest, endpoint_of
 from services.runner.sharding import Share
 from services.runner.slot import Slot
 from services.runner.wire_edit import hop_of, unpackable, with_cookies
@@ -48,6 +48,7 @@ class Walks:
     def __init__(self, script: Script, settings: LoadSettings, sender: Sender, share: Share, phases: RunPhases) -> None:
         self._sender = sender
         self._script = script
+        self._home = endpoint_of(script.target)
         self._itinerary = Itinerary(script, settings, share)
         until_us = None if settings.whole_s is None else round(settings.whole_s * SECOND_US)
         self._judge = Judge(script, until_us)
@@ -164,7 +165,8 @@ class Walks:
         if walk.jar is not None:
             url = (asking.hop or hop_of(request, self._script.target)).url
             request = with_cookies(request, walk.jar.header(url))
-        self._sender.send(slot, request, None if asking.hop is None else asking.hop.endpoint, scheduled_us)
+        there = None if asking.hop is None else asking.hop.endpoint
+        self._sender.send(slot, request, None if there == self._home else there, scheduled_us)
 
 
 def _without_values(why: str) -> str:

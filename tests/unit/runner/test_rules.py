@@ -201,6 +201,7 @@ async def test_a_redirect_is_followed_with_the_method_that_http_says(
     assert [(each.status, each.attempt, each.parent) for each in outcomes] == [(status, 1, None), (200, 2, 0)]
     assert outcomes[0].ruling == Ruling(followed=True)
     assert site.lines[1] == f"{then} /there?a=1"
+    assert outcomes[1].reused
     assert site.asked[1].endswith("hello") == (then in ("POST", "PUT"))
     assert ("content-length" in site.asked[1].lower()) == site.asked[1].endswith("hello")
 
