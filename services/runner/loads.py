@@ -212,7 +212,8 @@ class OpenLoop:
         return (perf_counter_ns() - self._target.t0_ns) // 1000
 
     def _start_due(self) -> None:
-        if self.exhausted:
+        total = self._schedule.total
+        if self._stopped_at_us is not None or (total is not None and self._next >= total):
             return
         due = self._schedule.due_at(self._now_us())
         while self._next < due and (slot := self._free_slot()) is not None:
@@ -220,7 +221,7 @@ class OpenLoop:
             self._next += 1
             self._target.begin(slot, self._schedule.at_us(index))
         self._waiting = self._next < due
-        if not self._waiting and not self.exhausted:
+        if not self._waiting and self._stopped_at_us is None and (total is None or self._next < total):
             self._alarm.set(self._target.t0_ns + self._schedule.at_us(self._next) * 1000)
 
     def _free_slot(self) -> Slot | None:
