@@ -221,7 +221,7 @@ class OpenLoop:
             self._next += 1
             self._target.begin(slot, self._schedule.at_us(index))
         self._waiting = self._next < due
-        if not self._waiting and self._stopped_at_us is None and (total is None or self._next < total):
+        if not self._waiting and not self.exhausted:
             self._alarm.set(self._target.t0_ns + self._schedule.at_us(self._next) * 1000)
 
     def _free_slot(self) -> Slot | None:
