@@ -31,6 +31,6 @@ async def test_a_run_whose_clock_jumps_forth_and_back_is_counted_exactly_and_kee
         set_clock(cli.clock, by_s)
     done = await asyncio.to_thread(finished, running)
     assert done.code in (exits.DONE, exits.INVALID), done.err
-    assert done.json["events"] == {"published": 800, "aggregated": 800, "lost": 0, "unacknowledged": 0}
+    assert done.json["events"] == {"published": 800, "aggregated": 800, "lost": 0, "unacknowledged": 0, "unjudged": 0}
     verified = await asyncio.to_thread(cli, "verify", "--json")
     assert verified.code == 0, verified.out

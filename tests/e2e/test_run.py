@@ -30,7 +30,7 @@ async def test_every_request_is_an_event_and_the_percentiles_are_those_of_the_lo
     run = done.json
     assert run["verdict"] == "pass"
     assert run["metrics"]["requests"] == 8000
-    assert run["events"] == {"published": 8000, "aggregated": 8000, "lost": 0, "unacknowledged": 0}
+    assert run["events"] == {"published": 8000, "aggregated": 8000, "lost": 0, "unacknowledged": 0, "unjudged": 0}
     with seconds.open(newline="") as file:
         assert sum(int(row["requests"]) for row in csv.DictReader(file)) == 8000
     logged = await asyncio.to_thread(cli, "outcomes", run["run_id"])
@@ -62,7 +62,13 @@ async def test_two_terminals_on_one_data_directory_are_both_right(cli: Cli, targ
     for done in (first, second):
         assert done.code == 0, done.err
         assert done.json["metrics"]["requests"] == 750
-        assert done.json["events"] == {"published": 750, "aggregated": 750, "lost": 0, "unacknowledged": 0}
+        assert done.json["events"] == {
+            "published": 750,
+            "aggregated": 750,
+            "lost": 0,
+            "unacknowledged": 0,
+            "unjudged": 0,
+        }
         assert done.json["status"] == "finished"
     assert cli("verify").code == 0
 

@@ -39,7 +39,7 @@ async def test_a_run_on_servers_is_judged_found_and_equal_to_its_rebuild(
         cli, "run", lab.url, "-r", "200/s", "-d", "3s", "--sla", "p95 < 20s", "--label", "tenant=ácme", "--json"
     )
     assert run.code in (exits.DONE, exits.INVALID), run.err  # a busy machine may void it; it is counted all the same
-    assert run.json["events"] == {"published": 600, "aggregated": 600, "lost": 0, "unacknowledged": 0}
+    assert run.json["events"] == {"published": 600, "aggregated": 600, "lost": 0, "unacknowledged": 0, "unjudged": 0}
     run_id = run.json["run_id"]
     shown = await asyncio.to_thread(cli, "show", run_id, "--json")
     assert shown.json == run.json
@@ -67,6 +67,12 @@ async def test_a_run_from_the_terminal_goes_on_while_its_database_is_cut_off_and
             await way.clear()
         run = await asyncio.to_thread(finished, running)
         assert run.code in (exits.DONE, exits.INVALID), run.err
-        assert run.json["events"] == {"published": 1000, "aggregated": 1000, "lost": 0, "unacknowledged": 0}
+        assert run.json["events"] == {
+            "published": 1000,
+            "aggregated": 1000,
+            "lost": 0,
+            "unacknowledged": 0,
+            "unjudged": 0,
+        }
         report = await asyncio.to_thread(cli, "verify", "--json")
         assert report.code == 0, report.out

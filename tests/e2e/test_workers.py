@@ -15,7 +15,7 @@ async def test_a_run_on_three_workers_is_one_run_of_exactly_its_requests(cli: Cl
     run = done.json
     assert run["load"]["workers"] == 3
     assert run["metrics"]["requests"] == 3001
-    assert run["events"] == {"published": 3001, "aggregated": 3001, "lost": 0, "unacknowledged": 0}
+    assert run["events"] == {"published": 3001, "aggregated": 3001, "lost": 0, "unacknowledged": 0, "unjudged": 0}
     assert cli("verify").code == 0
 
 
