@@ -153,7 +153,7 @@ def _validity(
         reasons = [reason for reason in reasons if reason.startswith("events_")]
     warnings += sorted({f"load_ended: {w.stop_detail}" for w in progress.values() if _ended_early(w)})
     lost = [str(number) for number, worker in sorted(progress.items()) if not worker.final]
-    if lost:
+    if lost and run.t0_us is not None:  # before the load there was nobody to fall silent
         reasons.append(f"worker_lost: worker {', '.join(lost)} fell silent before its end")
     breach = any(shown.status == "breach" for shown, _ in promises)
     for shown, final in promises:

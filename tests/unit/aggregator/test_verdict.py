@@ -16,6 +16,7 @@ from services.aggregator.decoding import OutcomeDecoder
 from services.aggregator.errors import PartialCorrupt
 from services.aggregator.fold import PartitionFold, by_worker
 from services.aggregator.partials import totals_from_bytes, totals_to_bytes
+from services.aggregator.progress import WorkerProgress
 from services.aggregator.run_state import new_state, state_from_bytes
 from services.aggregator.seconds import Part
 from services.aggregator.verdict import Judgement, judge
@@ -71,6 +72,31 @@ def test_a_run_that_a_broken_promise_ended_says_so() -> None:
     assert isinstance(last, WindowMark)
     last.stop_detail = "p95 < 1ms abort was broken"
     assert "load_ended: p95 < 1ms abort was broken" in judged(stream, "p95 < 1ms abort").result.validity.warnings
+
+
+def test_a_load_whose_rows_ran_out_is_judged_on_what_it_sent_and_says_so() -> None:
+    stream = simple_stream(3, 20)
+    last = stream.records[-1]
+    assert isinstance(last, WindowMark)
+    last.stop_detail = "data 'users' has no more rows"
+    result = judged(stream).result
+    assert (result.verdict, result.validity.warnings) == ("pass", ("load_ended: data 'users' has no more rows",))
+
+
+def test_a_target_that_did_not_answer_before_the_load_is_dead() -> None:
+    stream = Stream(RUN)
+    stream.mark(0, final=True, stopped="target_dead").stop_detail = "setup step 'login' found no connection"
+    result = judged(stream).result
+    assert (result.verdict, result.failure) == ("failed", None)
+    assert result.validity.warnings == ("load_ended: setup step 'login' found no connection",)
+
+
+def test_a_run_that_failed_before_its_load_lost_nobody() -> None:
+    run = OpenRun(accepted(RUN, scenario()), None, 0, new_state(0))
+    result = judge(
+        run, {0: WorkerProgress(RUN, 0, 0, 0, 0)}, [], "setup step 'login' was answered with status 401"
+    ).result
+    assert (result.verdict, result.validity.reasons) == ("failed", ())
 
 
 def test_a_run_without_promises_passes() -> None:
