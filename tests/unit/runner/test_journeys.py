@@ -18,6 +18,7 @@ from services.runner.templates import LiteralTemplate
 from tests.unit.runner.journeys import journey, run
 from tests.unit.runner.notebook import Notebook
 from tests.unit.runner.servers import Serve, read_request
+from tests.unit.runner.site import Site
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 THREE = [{"name": name, "request": {"path": f"/{name}"}} for name in ("login", "list", "leave")]
@@ -174,3 +175,45 @@ def test_the_iterations_of_all_workers_are_those_of_the_whole_each_once(load: di
         itinerary = Itinerary(script, scenario.load, share)
         found += [(walk.number, walk.place) for walk in (itinerary.begin() for _ in range(count))]
     assert sorted(found) == expected
+
+
+MIXED = [
+    {"name": "a", "request": {"path": "/flaky/503/5"}, "retries": {"on": [503], "attempts": 4, "backoff": "1ms"}},
+    {"name": "b", "request": {"path": "/to/302//to/302//x"}, "redirects": 3, "think": {"min": 0, "max": "2ms"}},
+    {"name": "c", "request": {"path": "/login"}, "checks": ["json user.id == 3"], "extract": {"t": {"json": "token"}}},
+    {"name": "d", "request": {"path": "/torn"}, "retries": {"on": ["closed_early", "reset"], "backoff": "1ms"}},
+]
+
+
+def chains(outcomes: Sequence[RequestOutcome]) -> list[list[RequestOutcome]]:
+    """The attempts of each request."""
+    found: dict[int, list[RequestOutcome]] = defaultdict(list)
+    for outcome in outcomes:
+        found[outcome.seq if outcome.parent is None else outcome.parent].append(outcome)
+    return list(found.values())
+
+
+@pytest.mark.parametrize("stop_after", [3, 8, 21, 34, 55, 10_000])
+@pytest.mark.parametrize("load", [{"concurrency": 5, "requests": 20}, {"rate": 400, "requests": 20}])
+async def test_whenever_a_run_is_stopped_the_attempts_of_each_request_are_a_whole_chain(
+    serve: Serve, load: dict[str, object], stop_after: int
+) -> None:
+    site, notebook = Site(), Notebook()
+    engine = journey(await serve(site.talk), notebook, load, steps=MIXED, sequence=True)
+    notebook.at(stop_after, lambda: engine.stop("cancelled"))
+    ending = await run(engine)
+    ended_whole = ending.reason == "completed"
+    for chain in chains(notebook.outcomes):
+        assert [each.attempt for each in chain] == list(range(1, len(chain) + 1))
+        assert {each.step for each in chain} == {chain[0].step}
+        followed = [each.ruling is not None and each.ruling.followed for each in chain]
+        assert all(followed[:-1])
+        assert not followed[-1] or not ended_whole
+        assert not any(each.error == "cancelled" for each in chain[:-1])
+    sent = [each for each in notebook.outcomes if each.bytes_out and each.error != "cancelled"]
+    assert len(sent) <= len(site.asked) <= len(notebook.outcomes)
+    if ended_whole:
+        last = [chain[-1] for chain in chains(notebook.outcomes)]
+        assert (engine.tally.finished, len(site.asked)) == (len(last), len(notebook.outcomes))
+        assert engine.tally.failed == sum(each.error is not None or each.status >= 400 for each in last)
+    assert engine.tally.in_flight == 0
