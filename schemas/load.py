@@ -6,15 +6,14 @@ from typing import Annotated, Literal, NamedTuple
 from pydantic import BeforeValidator, Field, model_validator
 
 from schemas.base import Strict
-from schemas.units import parse_duration_s, parse_rate_per_s, parse_whole_s
+from schemas.levels import PerSecond, Sweep, WholeSeconds
+from schemas.units import parse_duration_s, parse_rate_per_s
 
-LoadKind = Literal["iterations", "constant_concurrency", "constant_rate", "poisson", "stages", "spike"]
+LoadKind = Literal["iterations", "constant_concurrency", "constant_rate", "poisson", "stages", "spike", "sweep"]
 RATES_CHANGE: frozenset[LoadKind] = frozenset({"constant_rate", "poisson", "stages", "spike"})
 """Kinds whose rate somebody may change while the run is on."""
 
 Seconds = Annotated[float, BeforeValidator(parse_duration_s), Field(gt=0)]
-WholeSeconds = Annotated[int, BeforeValidator(parse_whole_s), Field(ge=1, le=86_400)]
-PerSecond = Annotated[float, BeforeValidator(parse_rate_per_s), Field(gt=0, le=1_000_000)]
 PerSecondOrNone = Annotated[float, BeforeValidator(parse_rate_per_s), Field(ge=0, le=1_000_000)]
 
 DEFAULT_CONCURRENCY = 10
@@ -66,7 +65,7 @@ class Spike(Strict):
 
 class Load(Strict):
     """How much load. A closed loop has users (concurrency) with requests or a duration; an open loop has arrivals: a
-    constant rate, Poisson arrivals of a mean rate, stages, or a spike.
+    constant rate, Poisson arrivals of a mean rate, stages, or a spike. A sweep goes through levels of either.
 
     In an open loop `concurrency` caps the connections (None: 1,000); in a closed loop it is the number of users.
     `workers` processes share it exactly: all figures are of the whole run. Before the profile its load is made for
@@ -80,6 +79,7 @@ class Load(Strict):
     poisson_per_s: Annotated[PerSecond | None, Field(alias="poisson")] = None
     stages: Annotated[tuple[Stage, ...], Field(min_length=1, max_length=1000)] | None = None
     spike: Spike | None = None
+    sweep: Sweep | None = None
     warmup_s: Annotated[WholeSeconds | None, Field(alias="warmup")] = None
     cooldown_s: Annotated[WholeSeconds | None, Field(alias="cooldown")] = None
     workers: Annotated[int, Field(ge=1, le=256)] = 1
@@ -88,14 +88,16 @@ class Load(Strict):
 
     @property
     def kind(self) -> LoadKind:
-        for name, value in self._arrivals():
+        for name, value in self._profiles():
             if value is not None:
                 return name
         return "iterations" if self.requests is not None else "constant_concurrency"
 
     @property
     def open_loop(self) -> bool:
-        return any(value is not None for _, value in self._arrivals())
+        if self.sweep is not None:
+            return self.sweep.rates is not None
+        return any(value is not None for _, value in self._profiles())
 
     @property
     def rate_may_change(self) -> bool:
@@ -105,7 +107,8 @@ class Load(Strict):
     @property
     def judged_until_s(self) -> float | None:
         """When the judged phase ends, in seconds after t0; None where requests end it."""
-        return None if self.duration_s is None else (self.warmup_s or 0) + self.duration_s
+        lasts_s = self.duration_s if self.sweep is None else self.sweep.whole_s
+        return None if lasts_s is None else (self.warmup_s or 0) + lasts_s
 
     @property
     def whole_s(self) -> float | None:
@@ -116,12 +119,21 @@ class Load(Strict):
     def phases(self) -> Sequence[Phase]:
         """What is judged and what is not, in order; the last phase has no end."""
         before_s, until_s = self.warmup_s or 0, self.judged_until_s
-        phases = [Phase(before_s, 0)]
-        if before_s:
-            phases.insert(0, Phase(0, ~0))
-        if self.cooldown_s is not None and until_s is not None:
-            phases.append(Phase(int(until_s), ~0))
+        phases = [Phase(0, ~0)] if before_s or self.sweep is not None else []
+        if self.sweep is None:
+            phases.append(Phase(before_s, 0))
+        else:
+            for level in range(self.sweep.levels):
+                starts_s = before_s + level * self.sweep.level_s
+                phases += [Phase(starts_s, ~level), Phase(starts_s + self.sweep.settle_s, level)]
+        if until_s is not None and (self.cooldown_s is not None or self.sweep is not None):
+            phases.append(Phase(int(until_s), ~phases[-1].stage))
         return phases
+
+    @property
+    def has_levels(self) -> bool:
+        """Whether its stages are levels, each of which is judged for itself."""
+        return self.sweep is not None
 
     @property
     def mean_rate_per_s(self) -> float | None:
@@ -138,6 +150,8 @@ class Load(Strict):
             rest_s = (self.duration_s or 0.0) - spike.after_s - spike.lasting_s
             parts = [(base, spike.after_s), (spike.peak_per_s, spike.lasting_s), (base, rest_s)]
             return [Ramp(rate, rate, duration_s) for rate, duration_s in parts if duration_s > 0]
+        if self.sweep is not None:
+            return [Ramp(rate, rate, self.sweep.level_s) for rate in self.sweep.rates or ()]
         ramps: list[Ramp] = []
         for stage in self.stages or ():
             before = ramps[-1].to_per_s if ramps else 0.0
@@ -145,22 +159,31 @@ class Load(Strict):
             ramps.append(Ramp(start or 0.0, end or 0.0, stage.duration_s))
         return ramps
 
-    def _arrivals(self) -> Sequence[tuple[LoadKind, object]]:
+    def _profiles(self) -> Sequence[tuple[LoadKind, object]]:
         return (
             ("constant_rate", self.rate_per_s),
             ("poisson", self.poisson_per_s),
             ("stages", self.stages),
             ("spike", self.spike),
+            ("sweep", self.sweep),
         )
 
     @model_validator(mode="after")
     def _one_profile(self) -> "Load":
-        given = [name.removeprefix("constant_") for name, value in self._arrivals() if value is not None]
+        given = [name.removeprefix("constant_") for name, value in self._profiles() if value is not None]
         if len(given) > 1:
             raise ValueError(f"{given[0]} and {given[1]} are two profiles: a load has one")
-        if self.ramps() and self.requests is not None:
+        if self.requests is not None and (self.ramps() or self.sweep is not None):
             raise ValueError(f"{given[0]} say how many requests there are: leave `requests` out")
+        if self.sweep is not None and self.duration_s is not None:
+            raise ValueError(f"the sweep lasts {self.sweep.whole_s} s: leave `duration` out, or change its `measure`")
+        if self.sweep is not None and self.sweep.users is not None and self.concurrency not in (None, *self._most()):
+            raise ValueError("the sweep says how many users there are: leave `concurrency` out")
         return self
+
+    def _most(self) -> Sequence[int]:
+        users = self.sweep.users if self.sweep is not None else None
+        return [max(users)] if users else []
 
     @model_validator(mode="after")
     def _whole(self) -> "Load":
@@ -173,11 +196,13 @@ class Load(Strict):
             ends_s = self.spike.after_s + self.spike.lasting_s
             if (self.duration_s or 0.0) < ends_s:
                 raise ValueError(f"the spike ends after {ends_s:g} s: give the load a `duration` of that at least")
-        elif self.requests is None and self.duration_s is None:
+        elif self.requests is None and self.duration_s is None and self.sweep is None:
             object.__setattr__(self, "duration_s", DEFAULT_DURATION_S)
         self._check_edges()
         if self.mean_rate_per_s == 0:
             raise ValueError("every stage has the rate 0: nothing would be sent")
+        if self._most():
+            object.__setattr__(self, "concurrency", self._most()[0])
         if not self.open_loop and self.concurrency is None:
             users = max(DEFAULT_CONCURRENCY, self.workers)
             object.__setattr__(self, "concurrency", min(users, self.requests or users))

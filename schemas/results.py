@@ -8,6 +8,7 @@ from schemas.causes import CauseId
 Status = Literal["queued", "running", "finished", "failed", "cancelled", "lost"]
 Verdict = Literal["pass", "breach", "invalid", "failed", "cancelled", "lost"]
 SlaStatus = Literal["pass", "breach", "not_enough_data"]
+LevelVerdict = Literal["pass", "breach", "not_enough_data", "invalid"]
 Resolution = Literal[1, 10, 60]
 
 TOTAL = "*"
@@ -110,8 +111,33 @@ class Capacity(Frozen):
     knee: float | None = None
 
 
+class Level(Frozen):
+    """One level of a sweep or of a search for capacity: what was asked of it, what was delivered, what came of it.
+
+    from_s: the second of the run at which measuring began. verdict: invalid where the client distorted it, and
+    `reasons` says how. knee: from here on more load costs more latency than it brings answers.
+    """
+
+    level: int
+    rate_rps: float | None = None
+    concurrency: int | None = None
+    from_s: int
+    delivered_rps: float
+    verdict: LevelVerdict
+    knee: bool = False
+    reasons: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    metrics: Metrics
+    sla: tuple[SlaResult, ...] = ()
+
+
+def asked(level: Level) -> float:
+    """Its rate or its users, by which levels are compared."""
+    return level.rate_rps if level.rate_rps is not None else float(level.concurrency or 0)
+
+
 class LoadInfo(Frozen):
-    """What load was intended."""
+    """What load was intended, and of a load in levels what came of each."""
 
     kind: str
     intended_rps: float | None = None
@@ -119,7 +145,7 @@ class LoadInfo(Frozen):
     workers: int = 1
     warmup_s: int | None = None
     cooldown_s: int | None = None
-    levels: list[dict[str, float]] | None = None
+    levels: list[Level] | None = None
     capacity: Capacity | None = None
 
 

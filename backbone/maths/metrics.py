@@ -25,14 +25,19 @@ def duration_s(totals: Totals, planned_s: float | None) -> float:
     return max(last - first, 0) / 1e6 if first is not None and last is not None else 0.0
 
 
-def metrics_of(totals: Totals, planned_s: float | None = None) -> Metrics:
-    """planned_s: how long the load was to last; None where a number of requests was asked for."""
-    return Metrics.model_validate(_fields(totals, planned_s))
+def metrics_of(totals: Totals, planned_s: float | None = None, seconds: float | None = None) -> Metrics:
+    """planned_s: when the load was to end, after t0; None where a number of requests was asked for.
+
+    seconds: the duration of what was measured in several stretches; None: it is found in the totals.
+    """
+    return Metrics.model_validate(_fields(totals, planned_s, seconds))
 
 
-def step_metrics_of(name: str, totals: Totals, planned_s: float | None = None) -> StepMetrics:
+def step_metrics_of(
+    name: str, totals: Totals, planned_s: float | None = None, seconds: float | None = None
+) -> StepMetrics:
     """The same figures under the step's name."""
-    return StepMetrics.model_validate({"name": name, **_fields(totals, planned_s)})
+    return StepMetrics.model_validate({"name": name, **_fields(totals, planned_s, seconds)})
 
 
 def error_rate(totals: Totals) -> float:
@@ -40,8 +45,8 @@ def error_rate(totals: Totals) -> float:
     return totals.failed / totals.requests if totals.requests else 0.0
 
 
-def _fields(totals: Totals, planned_s: float | None) -> dict[str, object]:
-    seconds = duration_s(totals, planned_s)
+def _fields(totals: Totals, planned_s: float | None, measured_s: float | None) -> dict[str, object]:
+    seconds = duration_s(totals, planned_s) if measured_s is None else measured_s
     return {
         "requests": totals.requests,
         "attempts": totals.requests + totals.followed,

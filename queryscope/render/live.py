@@ -11,6 +11,13 @@ from backbone.views import RunEvent
 from queryscope.render.result import milliseconds
 
 
+def phase_words(stage: int) -> str:
+    """What a phase is called. Whether stage 0 is a level the first seconds cannot tell."""
+    if stage < 0:
+        return "  not judged"
+    return f"  level {stage + 1}" if stage else ""
+
+
 class LiveProgress:
     """Shows each second of a run as it closes; on a stderr that is no terminal only breaches are printed."""
 
@@ -55,5 +62,5 @@ class LiveProgress:
             f"p99 {milliseconds(row['latency_p99_ms'])} ms  ",
             (f"{row['error_rate']:.1%} failed  ", "red" if row["failed"] else ""),
             f"{row['in_flight']} in flight",
-            ("  not judged" if row["stage"] < 0 else "", "dim"),
+            (phase_words(row["stage"]), "dim"),
         )

@@ -7,7 +7,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from schemas.results import Distribution, Metrics, Regression, RunResult, SlaResult
+from schemas.results import Distribution, Level, Metrics, Regression, RunResult, SlaResult
 
 VERDICT_STYLES = {
     "pass": "bold green",
@@ -18,6 +18,7 @@ VERDICT_STYLES = {
     "lost": "bold red",
 }
 SLA_STYLES = {"pass": "green", "breach": "red", "not_enough_data": "yellow"}
+LEVEL_STYLES = SLA_STYLES | {"invalid": "bold yellow"}
 SHORT_ID = 12
 """So much of the end of a run id is shown in a table; every command takes the end of an id."""
 
@@ -40,10 +41,7 @@ def _parts(result: RunResult, title: str) -> Iterable[RenderableType]:
         yield Text(f"  not valid: {reason}", style="yellow")
     for warning in result.validity.warnings:
         yield Text(f"  warning: {warning}", style="yellow")
-    yield _headline(result)
-    yield _latencies(result)
-    if result.metrics.tokens:
-        yield _tokens(result.metrics.tokens, result.metrics)
+    yield from _measured(result)
     if result.sla:
         yield sla_table(result.sla)
         yield from (Text(f"  {each.expression}: {each.note}", style="dim") for each in result.sla if each.note)
@@ -55,6 +53,15 @@ def _parts(result: RunResult, title: str) -> Iterable[RenderableType]:
             yield Text(f"  {item.id}  {item.text}")
         if result.diagnosis.checked:
             yield Text(f"  checked and found innocent or open: {len(result.diagnosis.checked)} causes", style="dim")
+
+
+def _measured(result: RunResult) -> Iterable[RenderableType]:
+    yield _headline(result)
+    yield _latencies(result)
+    if result.load.levels:
+        yield levels_table(result.load.levels, scheduled=result.load.intended_rps is not None)
+    if result.metrics.tokens:
+        yield _tokens(result.metrics.tokens, result.metrics)
 
 
 def _headline(result: RunResult) -> RenderableType:
@@ -121,6 +128,28 @@ def sla_table(results: Iterable[SlaResult]) -> Table:
             bound + figure(each.actual, each.unit),
             figure(each.delta, each.unit, signed=True),
             Text(each.status.replace("_", " "), style=SLA_STYLES[each.status]),
+        )
+    return table
+
+
+def levels_table(levels: Iterable[Level], *, scheduled: bool) -> Table:
+    """One row for each level of a load that has levels."""
+    table = _table("level", "asked", "delivered", "requests", "failed", "p50", "p95", "p99 ms", "", "")
+    for each in levels:
+        metrics = each.metrics
+        d = metrics.scheduled_latency_ms if scheduled else metrics.latency_ms
+        wanted = f"{each.rate_rps:,.6g}/s" if each.rate_rps is not None else f"{each.concurrency:,} users"
+        table.add_row(
+            str(each.level + 1),
+            wanted,
+            f"{each.delivered_rps:,.1f}/s",
+            f"{metrics.requests:,}",
+            f"{metrics.error_rate:.2%}",
+            milliseconds(d.p50),
+            milliseconds(d.p95),
+            milliseconds(d.p99),
+            Text(each.verdict.replace("_", " "), style=LEVEL_STYLES[each.verdict]),
+            "knee" if each.knee else "",
         )
     return table
 

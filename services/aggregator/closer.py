@@ -30,7 +30,7 @@ from services.aggregator.counting import count_ended
 from services.aggregator.fold import FoldedMark
 from services.aggregator.progress import WorkerProgress
 from services.aggregator.projecting import state_event
-from services.aggregator.run_state import state_from_bytes
+from services.aggregator.run_state import RunState, state_from_bytes
 from services.aggregator.seconds import Part, sum_parts
 from services.aggregator.verdict import Ending, Judgement, judge, unmeasured
 
@@ -262,10 +262,14 @@ async def _row(conn: AsyncConnection, run_id: str) -> RunRow | None:
     )
 
 
+def _state(stored: bytes, scenario: Scenario) -> RunState:
+    return state_from_bytes(stored, len(scenario.sla), has_levels=scenario.load.has_levels)
+
+
 async def _load_open_run(conn: AsyncConnection, row: RunRow, accepted: RunAccepted) -> OpenRun:
     """The run as it was committed, with the totals of its last seconds."""
     stored = row.state if row.next_window else b""
-    run = OpenRun(accepted, row.t0_us, row.next_window, state_from_bytes(stored, len(accepted.scenario.sla)))
+    run = OpenRun(accepted, row.t0_us, row.next_window, _state(stored, accepted.scenario))
     first = max(row.next_window - HISTORY_S, 0)
     partials = await store.load_partials(conn, row.run_id, first, row.next_window - 1)
     for window in range(first, row.next_window):

@@ -99,7 +99,7 @@ def close_window(
     run.state.add(stages)
     missing = _note_missing(run.state, marks, progress, is_last)
     plain = [folded.mark for folded in marks]
-    run.state.note_marks(plain)
+    run.state.note_marks(window, plain)
     rows = _rows(run, window, plain, missing)
     breaches = list(_watch_promises(run, window, plain)) if run.state.judged_s else []
     run.next_window = window + 1
@@ -137,7 +137,7 @@ def _rows(run: OpenRun, window: int, marks: Sequence[WindowMark], missing: int) 
 
 def _watch_promises(run: OpenRun, window: int, marks: Sequence[WindowMark]) -> Iterable[BreachRecord]:
     ages = Sketch()
-    for mark in marks:
+    for mark in marks if run.state.stage >= 0 else ():  # what is in flight afterwards is mostly what is not judged
         ages.merge(Sketch.from_sparse(mark.in_flight_ages))
     loaded, hanging = _load_phase(run, window, marks)
     single = len(run.scenario.steps) == 1
@@ -145,8 +145,8 @@ def _watch_promises(run: OpenRun, window: int, marks: Sequence[WindowMark]) -> I
         step = TOTAL if sla.step is None or single else sla.step
         # Marks do not say which step a request in flight belongs to.
         in_flight = ages if step == TOTAL else Sketch()
-        so_far = run.state.totals.get(step, Totals())
-        last = lambda seconds, step=step: run.last(step, seconds, 0)  # noqa: E731  # binds this promise's step
+        so_far = run.state.so_far(step)
+        last = lambda seconds, step=step: run.last(step, seconds, run.state.level)  # noqa: E731  # binds this promise's step
         second = Second(window, run.state.judged_s, so_far, last, in_flight, loaded, hanging)
         turn = watch(sla, run.state.promises[index], second, run.terms)
         if turn is not None:
@@ -161,7 +161,10 @@ def _load_phase(run: OpenRun, window: int, marks: Sequence[WindowMark]) -> tuple
     load = run.scenario.load
     in_flight = sum(mark.in_flight for mark in marks)
     started = sum(mark.started for mark in marks)
-    everybody = in_flight > 0 if load.open_loop else in_flight >= (load.concurrency or 1)
+    users = load.concurrency or 1
+    if load.sweep is not None and load.sweep.users is not None:
+        users = load.sweep.users[run.state.level]
+    everybody = in_flight > 0 if load.open_loop else in_flight >= users
     final = not marks or all(mark.final for mark in marks)
     until_s = load.judged_until_s
     in_time = run.state.stage >= 0 and (until_s is None or window + 1 <= until_s)

@@ -12,7 +12,7 @@ from backbone.maths.metrics import metrics_of, step_metrics_of
 from backbone.maths.regression import blocks_of, compare_with_baseline
 from backbone.maths.sla import Assessment, SlaView
 from backbone.maths.totals import Totals
-from backbone.maths.validity import CLIENT_BOUND, judge_validity
+from backbone.maths.validity import CLIENT_BOUND, MarkTotals, judge_validity
 from backbone.views import load_info
 from schemas.base import derived_id
 from schemas.lifecycle import RunJudged, RunLost
@@ -20,6 +20,7 @@ from schemas.results import (
     TOTAL,
     Distribution,
     EventCounts,
+    LoadInfo,
     Metrics,
     Regression,
     RunResult,
@@ -34,6 +35,7 @@ from schemas.results import (
 from schemas.scenario import Scenario
 from schemas.summary import OutcomeRange, RunSummary
 from services.aggregator.closing import OpenRun
+from services.aggregator.levels import JudgedLevel, judge_levels, seconds_of, sweep_promises, sweep_validity
 from services.aggregator.progress import WorkerProgress
 from services.aggregator.sla_watch import result as promise_result
 
@@ -68,10 +70,14 @@ def judge(
     """rows: the run's total rows of one second, in order, where it has a baseline. failure: a RunFailed record's."""
     totals = run.state.totals.get(TOTAL, Totals())
     planned_s = run.scenario.load.judged_until_s
-    metrics = metrics_of(totals, planned_s)
+    levels = judge_levels(run) if run.state.has_levels else None
+    seconds = None if levels is None else seconds_of(levels)
+    metrics = metrics_of(totals, planned_s, seconds)
     events = count_events(progress.values(), run.state.unjudged)
     promises = [_promise(run, index, metrics) for index in range(len(run.scenario.sla))]
-    validity = _validity(run, progress, totals, events, promises)
+    if levels:
+        promises = sweep_promises(levels)
+    validity = _validity(run, progress, events, promises, levels)
     ending = _ending(run, progress, validity, [shown for shown, _ in promises], failure)
     finished_at_us = _finished_at(run, totals)
     result = RunResult(
@@ -84,9 +90,9 @@ def judge(
         started_at=iso_utc(run.t0_us),
         finished_at=iso_utc(finished_at_us),
         validity=validity,
-        load=load_info(run.scenario.load),
+        load=_load(run, levels),
         metrics=metrics,
-        steps=_steps(run, planned_s),
+        steps=_steps(run, planned_s, seconds),
         sla=tuple(shown for shown, _ in promises),
         regression=_regression(run, rows, metrics),
         events=events,
@@ -141,13 +147,19 @@ def _promise(run: OpenRun, index: int, metrics: Metrics) -> tuple[SlaResult, Ass
 def _validity(
     run: OpenRun,
     progress: Mapping[int, WorkerProgress],
-    totals: Totals,
     events: EventCounts,
     promises: Sequence[tuple[SlaResult, Assessment]],
+    levels: Sequence[JudgedLevel] | None,
 ) -> Validity:
     """What voids the run: our own side, a worker that died, promises that could not be judged."""
-    own = judge_validity(run.scenario.load, run.state.marks, totals, events)
+    load, totals, marks = run.scenario.load, run.state.totals.get(TOTAL, Totals()), run.state.marks
+    if levels is not None:  # each has been judged by its own marks
+        totals, marks = Totals(), MarkTotals()
+    own = judge_validity(load, marks, totals, events)
     reasons, warnings = list(own.reasons), list(own.warnings)
+    if levels is not None:
+        of_levels = sweep_validity(levels)
+        reasons, warnings = reasons + of_levels[0], warnings + of_levels[1]
     if any(worker.stopped != "completed" for worker in progress.values()):
         # Cut short, it did not intend to deliver the rest; what was lost is lost all the same.
         reasons = [reason for reason in reasons if reason.startswith("events_")]
@@ -210,9 +222,16 @@ def _finished_at(run: OpenRun, totals: Totals) -> int:
     return (run.t0_us if run.t0_us is not None else run.accepted.at) + max(last_us, 0)
 
 
-def _steps(run: OpenRun, planned_s: float | None) -> tuple[StepMetrics, ...]:
+def _steps(run: OpenRun, planned_s: float | None, seconds: float | None) -> tuple[StepMetrics, ...]:
     known = run.state.totals
-    return tuple(step_metrics_of(step.name, known.get(step.name, Totals()), planned_s) for step in run.scenario.steps)
+    return tuple(
+        step_metrics_of(step.name, known.get(step.name, Totals()), planned_s, seconds) for step in run.scenario.steps
+    )
+
+
+def _load(run: OpenRun, levels: Sequence[JudgedLevel] | None) -> LoadInfo:
+    info = load_info(run.scenario.load)
+    return info if levels is None else info.model_copy(update={"levels": [each.shown for each in levels]})
 
 
 def _regression(run: OpenRun, rows: Sequence[TimelineRow], metrics: Metrics) -> Regression | None:

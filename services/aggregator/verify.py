@@ -23,8 +23,9 @@ from backbone.urls import sqlite_url
 from schemas.breaches import SlaBreached, SlaRecovered
 from schemas.codec import decode_line
 from schemas.diagnosis import DIAGNOSIS_RECORDS
-from schemas.lifecycle import RunJudged, RunLost
+from schemas.lifecycle import RunAccepted, RunJudged, RunLost
 from schemas.results import RunResult
+from schemas.scenario import Scenario
 from schemas.summary import RunSummary
 from schemas.topics import BREACHES, DIAGNOSES, RUNS, SUMMARIES, partition_of
 from services.aggregator.archive import archived_runs
@@ -97,6 +98,10 @@ async def _compare_table(
     return ProjectionReport(name=table.name, rows=stored[0], hash=stored[1], rebuilt_hash=rebuilt[1])
 
 
+GROWING: Mapping[str, type[BaseModel]] = {"result": RunResult, "scenario": Scenario, "accepted": RunAccepted}
+"""Columns that hold a model to which a later release may add fields."""
+
+
 async def hash_rows(conn: AsyncConnection, table: sa.Table, run_ids: Collection[str]) -> tuple[int, str]:
     """How many rows these runs have, and the hash over them in the order of their keys; row by row."""
     hashed = hashlib.blake2b(digest_size=DIGEST_BYTES)
@@ -104,7 +109,7 @@ async def hash_rows(conn: AsyncConnection, table: sa.Table, run_ids: Collection[
     for run_id in sorted(run_ids):
         query = sa.select(table).where(table.c.run_id == run_id).order_by(*table.primary_key.columns)
         async for row in (await conn.stream(query)).mappings():
-            plain = {name: _todays(RunResult, value) if name == "result" else value for name, value in row.items()}
+            plain = {name: _todays(GROWING[name], each) if name in GROWING else each for name, each in row.items()}
             hashed.update(_canonical(plain).encode() + b"\x1e")
             count += 1
     return count, hashed.hexdigest()

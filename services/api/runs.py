@@ -14,8 +14,9 @@ from backbone.guard import check_scenario
 from schemas.base import RunId, Strict
 from schemas.codec import encode_line
 from schemas.diagnosis import DiagnosisReady
+from schemas.levels import PerSecond
 from schemas.lifecycle import RateChangeRequested, RunCancelRequested, RunRequested
-from schemas.load import RATES_CHANGE, PerSecond
+from schemas.load import RATES_CHANGE
 from schemas.results import TOTAL, Resolution, RunResult, SlaResult, Status, TimelineRow
 from schemas.scenario import Scenario
 from schemas.topics import RUNS, partition_of

@@ -27,12 +27,14 @@ MIN_REQUESTS = 100
 class LoadFacts:
     """What load was asked for; rate_per_s is set in an open loop.
 
-    from_s: the second of the run at which the phase began that is looked at. All times of the facts count from it.
+    stage: the phase of the run that is looked at, from_s: the second at which it began. All times of the facts count
+    from there. Of a run in levels that is one level: what changes from one to the next is the load.
     """
 
     concurrency: int | None = None
     rate_per_s: float | None = None
     from_s: int = 0
+    stage: int = 0
 
     @property
     def open_loop(self) -> bool:

@@ -18,7 +18,7 @@ from backbone.search.port import SearchIndex
 from schemas.diagnosis import SimilarRun
 from schemas.lifecycle import RunAccepted
 from schemas.load import Load
-from schemas.results import RunResult
+from schemas.results import RunResult, asked
 from schemas.scenario import Scenario
 from schemas.summary import OutcomeRange
 from services.diagnoser.errors import RunUnknown
@@ -47,8 +47,13 @@ class Subject:
 
     @property
     def load(self) -> LoadFacts:
-        load = self.scenario.load
-        return LoadFacts(load.concurrency, load.mean_rate_per_s, load.warmup_s or 0)
+        """Of a run in levels: that of the lowest one in breach, else of the last."""
+        load, levels = self.scenario.load, self.result.load.levels
+        if not levels:
+            return LoadFacts(load.concurrency, load.mean_rate_per_s, load.warmup_s or 0)
+        in_breach = [level for level in levels if level.verdict == "breach"]
+        level = min(in_breach, key=asked) if in_breach else levels[-1]
+        return LoadFacts(level.concurrency or load.concurrency, level.rate_rps, level.from_s, level.level)
 
     @property
     def baseline_id(self) -> str | None:
@@ -160,7 +165,7 @@ def _same_work(one: Scenario, other: Scenario) -> bool:
 
 
 def _timeless(load: Load) -> tuple[object, ...]:
-    return load.concurrency, load.rate_per_s, load.poisson_per_s, *load.ramps()
+    return load.concurrency, load.rate_per_s, load.poisson_per_s, load.sweep, *load.ramps()
 
 
 def _floats(values: Sequence[float | None]) -> np.typing.NDArray[np.float64]:

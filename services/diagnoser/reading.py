@@ -42,7 +42,7 @@ class RunReader:
         self._until = until_window
         self._stride = stride
         self._builder = FactsBuilder(load)
-        self._from_s = load.from_s
+        self._from_s, self._stage = load.from_s, load.stage
         self._decoder = outcome_decoder()
         self._workers: dict[int, _Worker] = {}
         self._batches = 0
@@ -78,10 +78,10 @@ class RunReader:
             elif record.seq > state.last_seq:
                 state.last_seq = record.seq
                 if isinstance(record, RequestOutcome):
-                    if record.stage == 0 and (record.ruling is None or not record.ruling.followed):
+                    if record.stage == self._stage and (record.ruling is None or not record.ruling.followed):
                         outcomes.append(record)  # requests are diagnosed, each by its last attempt
                 else:
-                    if record.stage == 0:
+                    if record.stage == self._stage:
                         marks.append(record)
                     state.ended = record.final or (self._until is not None and record.window >= self._until)
         self._seen += len(outcomes)

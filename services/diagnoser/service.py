@@ -112,7 +112,7 @@ class DiagnoserService:
         diagnosis_id = _diagnosis_id(breach.run_id, f"sla-{breach.sla_index}")
         async with self._platform.database.read() as conn:
             known = await has_diagnosis(conn, diagnosis_id)
-        if known or subject.over:
+        if known or subject.over or subject.scenario.load.has_levels:
             return None
         slow = parse_sla(breach.expression).unit != "ratio"
         judged = Judged(breached=(breach.expression,), has_sla=True, slow=slow)

@@ -8,6 +8,7 @@ from collections import deque
 from time import perf_counter_ns
 from typing import Protocol
 
+from schemas.levels import Sweep
 from schemas.load import DEFAULT_CONNECTION_LIMIT, Ramp
 from schemas.load import Load as LoadSettings
 from services.runner.alarm import make_alarm
@@ -61,6 +62,8 @@ def make_load(settings: LoadSettings, target: LoadTarget, share: Share, seed: st
     schedule = schedule_of(settings, seed)
     if schedule is None:
         requests = None if settings.requests is None else share.part(settings.requests)
+        if settings.sweep is not None:
+            return SteppedUsers(target, share, settings.sweep, settings.warmup_s or 0)
         users = share.part(settings.concurrency or 1)
         if requests is not None and settings.warmup_s is not None:
             return WarmedUpUsers(target, users, requests, settings.warmup_s, phases)
@@ -157,6 +160,42 @@ class WarmedUpUsers(ClosedLoop):
 
     def _now_us(self) -> int:
         return (perf_counter_ns() - self._target.t0_ns) // 1000
+
+
+class SteppedUsers(ClosedLoop):
+    """As many users as the level has. One too many stops when its request has ended, and may come back later."""
+
+    def __init__(self, target: LoadTarget, share: Share, sweep: Sweep, warmup_s: int) -> None:
+        users = [share.part(count) for count in sweep.users or ()]
+        super().__init__(target, users[0], None)
+        starts_s = [warmup_s + level * sweep.level_s for level in range(sweep.levels)]
+        self._changes = list(zip(starts_s, users, strict=True))[1:]
+        self._timers: list[asyncio.TimerHandle] = []
+        self._active = self._users
+        self._resting: list[Slot] = []
+
+    def start(self) -> None:
+        loop, lag_s = asyncio.get_running_loop(), (perf_counter_ns() - self._target.t0_ns) / 1e9
+        self._timers = [loop.call_later(at_s - lag_s, self._have, users) for at_s, users in self._changes]
+        super().start()
+
+    def freed(self, slot: Slot, wait_us: int) -> None:
+        if not wait_us and self._active > self._users:
+            self._active -= 1
+            self._resting.append(slot)
+        else:
+            super().freed(slot, wait_us)
+
+    def stop(self) -> None:
+        super().stop()
+        for timer in self._timers:
+            timer.cancel()
+
+    def _have(self, users: int) -> None:
+        self._users = users
+        while self._active < users:
+            self._active += 1
+            self._next(self._resting.pop() if self._resting else self._target.new_slot())
 
 
 class OpenLoop:

@@ -35,7 +35,12 @@ def judged(
     decoded = OutcomeDecoder().decode(b"\n".join(lines), 0, len(lines), 0)
     fold.fold(by_worker(decoded.records, decoded.offsets))
     changes = fold.take_changes()
-    run = OpenRun(accepted(RUN, scenario(*sla, load=load), baseline=baseline), T0_US, 0, new_state(len(sla)))
+    run = OpenRun(
+        accepted(RUN, scenario(*sla, load=load), baseline=baseline),
+        T0_US,
+        0,
+        new_state(len(sla), has_levels=load is not None and load.has_levels),
+    )
     progress = {each.worker: each for each in changes.progress}
     last = max((mark.window for mark in changes.marks), default=-1)
     rows: list[TimelineRow] = []
@@ -252,7 +257,7 @@ def test_a_target_that_never_answered_is_dead_even_if_nothing_was_judged() -> No
 def test_a_run_in_phases_goes_on_from_what_was_stored() -> None:
     state = new_state(1)
     state.add({-1: {TOTAL: totals_of_one()}, 0: {TOTAL: totals_of_one(), "a": totals_of_one()}})
-    state.note_marks([Stream().mark(0, stage=0)])
+    state.note_marks(0, [Stream().mark(0, stage=0)])
     again = state_from_bytes(state.to_bytes(), 1)
     assert again.to_bytes() == state.to_bytes()
     assert (again.stage, again.judged_s, again.unjudged, again.totals[TOTAL].requests) == (0, 1, 1, 1)
@@ -260,3 +265,51 @@ def test_a_run_in_phases_goes_on_from_what_was_stored() -> None:
 
 def totals_of_one() -> Totals:
     return Totals(requests=1, by_status={200: 1})
+
+
+SWEEP = Load.model_validate({"sweep": {"rates": [50, 51, 52], "settle": 1, "measure": 3}})
+SWEPT = [stage for level in range(3) for stage in (~level, level, level, level)] + [~2]
+
+
+def test_a_sweep_shows_each_level_and_breaks_with_its_worst() -> None:
+    result = judged(phased(SWEPT, spoiled=2), *PROMISES[:3], load=SWEEP).result
+    levels = result.load.levels or []
+    assert [(each.level, each.rate_rps, each.from_s, each.delivered_rps) for each in levels] == [
+        (0, 50, 1, 50), (1, 51, 5, 50), (2, 52, 9, 50),
+    ]  # fmt: skip
+    assert [each.metrics.failed for each in levels] == [0, 0, 150]
+    assert [each.verdict for each in levels][:2] == ["pass", "pass"]
+    assert sum(each.metrics.requests for each in levels) == result.metrics.requests == 450
+    assert sum(each.metrics.duration_s for each in levels) == pytest.approx(result.metrics.duration_s)
+    assert result.events.aggregated - result.events.unjudged == result.metrics.attempts
+
+
+@pytest.mark.parametrize(("slow", "verdict"), [(None, "pass"), (0, "breach"), (2, "breach")])
+def test_a_sweep_that_breaks_a_promise_at_one_level_breaks_it(slow: int | None, verdict: str) -> None:
+    stream = phased(SWEPT)
+    for record in stream.outcomes:
+        if record.stage == slow:
+            record.started = record.scheduled = record.finished - 500_000
+    result = judged(stream, "p95 < 100ms", load=SWEEP).result
+    assert result.verdict == verdict
+    expected = ["breach" if level == slow else "pass" for level in range(3)]
+    assert [each.verdict for each in result.load.levels or []] == expected
+    assert result.sla[0].note.startswith("at level 3" if slow is None else f"at level {slow + 1}")
+
+
+def test_a_level_that_the_client_distorted_voids_the_sweep_and_says_which() -> None:
+    result = judged(phased(SWEPT, spoiled=1), load=SWEEP).result
+    assert result.verdict == "invalid"
+    assert all(reason.startswith("level 2 (51/s): ") for reason in result.validity.reasons)
+    assert [each.verdict for each in result.load.levels or []] == ["pass", "invalid", "pass"]
+
+
+def test_levels_go_on_from_what_was_stored() -> None:
+    state = new_state(1, has_levels=True)
+    for window, stage in enumerate(SWEPT[:6]):
+        state.add({stage: {TOTAL: totals_of_one()}})
+        state.note_marks(window, [Stream().mark(window, stage=stage)])
+    again = state_from_bytes(state.to_bytes(), 1, has_levels=True)
+    assert again.to_bytes() == state.to_bytes()
+    assert again.promises is again.levels[1].promises
+    assert (again.level, again.judged_s, again.so_far(TOTAL).requests) == (1, 1, 1)

@@ -1,0 +1,80 @@
+"""Owns what a scenario says of loads that go through levels: a sweep, a search for capacity. It must not judge them."""
+
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from schemas.base import Strict
+from schemas.units import parse_rate_per_s, parse_whole_s
+
+MAX_LEVELS = 64
+DEFAULT_SETTLE_S = 2
+DEFAULT_MEASURE_S = 10
+
+WholeSeconds = Annotated[int, BeforeValidator(parse_whole_s), Field(ge=1, le=86_400)]
+PerSecond = Annotated[float, BeforeValidator(parse_rate_per_s), Field(gt=0, le=1_000_000)]
+Users = Annotated[int, Field(ge=1, le=20_000)]
+
+
+class Steps(Strict):
+    """`steps` values from `from` to `to`, evenly apart, both ends among them."""
+
+    from_: Annotated[PerSecond, Field(alias="from")]
+    to: PerSecond
+    steps: Annotated[int, Field(ge=2, le=MAX_LEVELS)]
+
+    model_config = Strict.model_config | {"populate_by_name": True}
+
+    @property
+    def values(self) -> list[float]:
+        apart = (self.to - self.from_) / (self.steps - 1)
+        return [round(self.from_ + apart * step, 6) for step in range(self.steps - 1)] + [self.to]
+
+
+class Sweep(Strict):
+    """Levels of `rates` or of `concurrency`, one after the other: each settles, which is not judged, and is measured.
+
+    Instead of a list there may be {from, to, steps}.
+    """
+
+    rates_per_s: Annotated[
+        Annotated[list[PerSecond], Field(min_length=1, max_length=MAX_LEVELS)] | Steps | None, Field(alias="rates")
+    ] = None
+    concurrency: Annotated[list[Users], Field(min_length=1, max_length=MAX_LEVELS)] | Steps | None = None
+    settle_s: Annotated[WholeSeconds, Field(alias="settle")] = DEFAULT_SETTLE_S
+    measure_s: Annotated[WholeSeconds, Field(alias="measure")] = DEFAULT_MEASURE_S
+
+    model_config = Strict.model_config | {"populate_by_name": True}
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> "Sweep":
+        if (self.rates_per_s is None) == (self.concurrency is None):
+            raise ValueError("a sweep goes over rates or over concurrency, and over one of them only")
+        return self
+
+    @property
+    def rates(self) -> list[float] | None:
+        """Arrivals per second, level by level; None where it goes over users."""
+        return self.rates_per_s.values if isinstance(self.rates_per_s, Steps) else self.rates_per_s
+
+    @property
+    def users(self) -> list[int] | None:
+        """Users, level by level; None where it goes over rates."""
+        if isinstance(self.concurrency, Steps):
+            return [max(1, round(value)) for value in self.concurrency.values]
+        return self.concurrency
+
+    @property
+    def levels(self) -> int:
+        """How many there are."""
+        return len(self.rates or self.users or ())
+
+    @property
+    def level_s(self) -> int:
+        """How long one lasts."""
+        return self.settle_s + self.measure_s
+
+    @property
+    def whole_s(self) -> int:
+        """How long all of them last."""
+        return self.levels * self.level_s
