@@ -1,15 +1,27 @@
-"""Owns what every test may ask of its surroundings: a tool that may be missing.
+"""Owns what every test may ask of its surroundings: a tool that may be missing, and none of a person's own settings.
 
 It must not know what any test does with it.
 """
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
 pytest_plugins = ["tests.stack.fixtures"]
+
+KEPT = ("QUERYSCOPE_STACK",)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _settings_of_nobody() -> Iterator[None]:
+    """Whoever runs the tests may use QueryScope too: no test may find, or write to, that installation."""
+    with pytest.MonkeyPatch.context() as environment:
+        for name in list(os.environ):
+            if name.startswith("QUERYSCOPE_") and name not in KEPT:
+                environment.delenv(name)
+        yield
 
 
 @pytest.fixture(scope="session")
