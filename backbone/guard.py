@@ -102,6 +102,8 @@ async def check_scenario(scenario: Scenario, policy: TargetPolicy, resolver: Res
         policy.check_socket(scenario.unix)
     else:
         await check_target(scenario.target, policy, resolver)
+    if scenario.proxy is not None:
+        await check_target(scenario.proxy, policy, resolver)
 
 
 async def check_target(url: str, policy: TargetPolicy, resolver: Resolver = resolve) -> None:

@@ -55,7 +55,7 @@ def choose_server(settings: Settings, scenario: Scenario, *, allow_targets: tupl
             )
         return find_server(settings)
     host = urlsplit(scenario.target).hostname or ""
-    own = from_here or scenario.has_prompts or scenario.unix is not None  # what lies on this machine
-    if credentials or own or allow_targets or host not in LOOPBACK_NAMES:
+    way = scenario.unix is not None or scenario.proxy is not None
+    if credentials or from_here or way or scenario.has_prompts or allow_targets or host not in LOOPBACK_NAMES:
         return None
     return find_server(settings)

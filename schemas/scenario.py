@@ -15,7 +15,7 @@ from schemas.load import Load, Seconds
 from schemas.request import Request
 from schemas.scenario_names import refuse_unknown_names
 from schemas.sla import STREAM_TIMINGS, Sla, parse_sla
-from schemas.transport import Dns, Tls
+from schemas.transport import Dns, HttpVersion, ProxyUrl, Tls
 
 __all__ = ["CREDENTIAL_HEADERS", "REDACTED", "Request", "Scenario", "SetupStep", "Step", "Timeouts", "Variables"]
 
@@ -119,6 +119,8 @@ class Scenario(Strict):
     tls: Tls = Tls()
     dns: Dns = Dns()
     unix: Annotated[str, Field(min_length=1, max_length=100)] | None = None
+    http: HttpVersion = "1.1"
+    proxy: ProxyUrl | None = None
     sla: list[Sla] = []
     labels: dict[str, str] = {}
     prices: dict[str, Price] = {}
@@ -160,6 +162,8 @@ class Scenario(Strict):
             raise ValueError("two steps have the same name: give each its own")
         if self.sequence and any(step.weight != 1 for step in self.steps):
             raise ValueError("in a sequence every step is done once: leave `weight` out")
+        if self.proxy is not None and self.unix is not None:
+            raise ValueError("connections go to the proxy or to the Unix socket: leave one out")
         if not self.name:
             url = urlsplit(self.target)
             object.__setattr__(self, "name", f"{url.netloc}{url.path.rstrip('/')}")

@@ -2,8 +2,9 @@
 
 from collections.abc import Callable
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from schemas.base import Strict
 
@@ -56,3 +57,26 @@ class Dns(Strict):
 
     policy: DnsPolicy = "once"
     order: AddressOrder = "round_robin"
+
+
+def _as_text(version: object) -> object:
+    return str(version) if isinstance(version, int | float) else version
+
+
+def _is_proxy(text: str) -> str:
+    try:
+        url = urlsplit(text)
+        port = url.port
+    except ValueError:
+        url, port = urlsplit(""), None
+    if url.scheme != "http" or not url.hostname or port is None or url.path.strip("/") or url.query:
+        raise ValueError(f"'{text}' is no HTTP proxy: write it like http://127.0.0.1:3128")
+    if url.username or url.password:
+        raise ValueError("the proxy carries credentials, which would be kept: name one that asks for none")
+    return text
+
+
+HttpVersion = Annotated[Literal["1.1", "2"], BeforeValidator(_as_text)]
+"""2: over TLS where the target is https, without an upgrade where it is http."""
+
+ProxyUrl = Annotated[str, AfterValidator(_is_proxy)]

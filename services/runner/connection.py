@@ -14,7 +14,7 @@ import asyncio
 import ssl
 from collections.abc import Callable
 from time import perf_counter_ns
-from typing import cast
+from typing import Protocol, cast
 
 from httptools import HttpParserError, HttpResponseParser
 
@@ -25,8 +25,36 @@ from services.runner.response_head import has_surplus, read_head, status_in
 HEAD_LIMIT_BYTES = 262_144
 REMEMBERED_BYTES = 4_096  # longer responses are not compared: a body's length costs the parser nothing
 
-OnEnded = Callable[["Connection"], None]
+OnEnded = Callable[["Carrier"], None]
 """Told that the response is there or will never be."""
+
+
+class Carrier(Protocol):
+    """What carries requests for the engine, one at a time; see Connection, which the words are of."""
+
+    number: int
+    remote: str
+    awaiting: bool
+    error: ErrorKind | None
+    status: int
+    bytes_in: int
+    sent_ns: int
+    first_byte_ns: int
+    finished_ns: int
+    head: bytes | bytearray
+
+    @property
+    def reusable(self) -> bool: ...
+
+    def send(self, request: WireRequest) -> None: ...
+
+    def give_up(self, error: ErrorKind) -> None: ...
+
+    def close(self) -> None: ...
+
+    def llm_outcome(self, t0_ns: int) -> LlmOutcome | None: ...
+
+    def kept_body(self) -> bytes: ...
 
 
 class Connection(asyncio.Protocol):
@@ -90,6 +118,11 @@ class Connection(asyncio.Protocol):
     def kept_body(self) -> bytes:
         """The body of the answer as far as it was kept; this connection keeps none."""
         return b""
+
+    def write_through(self, edit: Callable[[bytes], bytes]) -> None:
+        """From now on requests leave as `edit` makes them."""
+        write = self._transport.write
+        self._write: Callable[[bytes], None] = lambda wire: write(edit(wire))
 
     # what the event loop calls
 

@@ -11,16 +11,19 @@ import socket
 import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from time import perf_counter_ns
+from typing import Protocol, TypeVar
 
 from schemas.outcomes import ErrorKind
 from schemas.transport import Dns
 from services.runner.addresses import AddressRing
-from services.runner.connection import Connection, OnEnded
-from services.runner.errors import TargetUnresolved
+from services.runner.connection import Carrier, Connection, OnEnded
+from services.runner.errors import ProxyRefused, TargetUnresolved
 from services.runner.file_limit import OwnLimit, files_for_connections
 from services.runner.request import Endpoint
+from services.runner.tunnel import addressed, open_tunnel
 
 Resolve = Callable[[], Awaitable[Sequence[str]]]
 """The allowed addresses of the target; raises TargetUnresolved, or TargetNotAllowed where the policy forbids one."""
@@ -35,6 +38,15 @@ _OWN_LIMITS: Mapping[int | None, OwnLimit] = {
 
 
 FULL_QUEUE_S = 0.002
+
+
+AnyProtocol = TypeVar("AnyProtocol", bound=asyncio.Protocol)
+
+
+class Opened(Protocol):
+    """Opens what has been connected to: with TLS where there is any."""
+
+    async def __call__(self, make: Callable[[], AnyProtocol]) -> tuple[asyncio.Transport, AnyProtocol]: ...
 
 
 class DialFailed(Exception):
@@ -61,7 +73,11 @@ NOT_DIALED = Phases()
 
 
 class Dialer:
-    """Makes connections to one endpoint. kind: of which class they are; server_name: what TLS asks for and checks."""
+    """Makes connections to one endpoint. kind: of which class they are; server_name: what TLS asks for and checks.
+
+    Where the endpoint is a proxy: tunnel is the target that it is asked to connect to, forward_to the one that it is
+    to send requests to.
+    """
 
     def __init__(
         self,
@@ -72,8 +88,13 @@ class Dialer:
         *,
         dns: Dns | None = None,
         server_name: str | None = None,
+        tunnel: Endpoint | None = None,
+        forward_to: Endpoint | None = None,
     ) -> None:
+        self._tunnel = tunnel
+        self._forward_to = forward_to
         self._kind = kind
+        self.origin = endpoint  # whom requests are for
         self._endpoint = endpoint
         self._resolve = resolve
         self._tls = tls
@@ -85,7 +106,7 @@ class Dialer:
         self._numbers = count(1)
         self._files = files_for_connections()
 
-    async def dial(self, on_ended: OnEnded, timeout_s: float, phases: Phases) -> Connection:
+    async def dial(self, on_ended: OnEnded, timeout_s: float, phases: Phases) -> Carrier:
         """A connection that is ready to send. Raises DialFailed; TargetNotAllowed goes through."""
         try:
             async with asyncio.timeout(timeout_s):
@@ -110,7 +131,7 @@ class Dialer:
     async def _resolve_once(self) -> None:
         self._ring.resolved(await self._resolve())
 
-    async def _first_open(self, on_ended: OnEnded, phases: Phases) -> Connection:
+    async def _first_open(self, on_ended: OnEnded, phases: Phases) -> Carrier:
         failure: DialFailed | None = None
         ring = self._ring
         for address in ring.order():
@@ -122,7 +143,7 @@ class Dialer:
                 failure = failure or _connect_failure(error)
                 continue
             ring.note(address, True)
-            return await self._protocol_over(sock, on_ended, phases)
+            return await self._over(sock, on_ended, phases)
         raise failure or DialFailed("dns")
 
     def _remote(self, address: str) -> str:
@@ -150,25 +171,44 @@ class Dialer:
         phases.connect_us = (perf_counter_ns() - began) // 1000
         return sock
 
-    async def _protocol_over(self, sock: socket.socket, on_ended: OnEnded, phases: Phases) -> Connection:
-        loop = asyncio.get_running_loop()
-        number = next(self._numbers)
-        began = perf_counter_ns()
+    async def _over(self, sock: socket.socket, on_ended: OnEnded, phases: Phases) -> Carrier:
         try:
-            _, connection = await loop.create_connection(
-                lambda: self._kind(on_ended, number, phases.remote),
-                sock=sock,
-                ssl=self._tls,
-                server_hostname=self._server_name,
-            )
+            if self._tunnel is not None:
+                await self._through_proxy(sock, self._tunnel, phases)
+            opened = partial(self._open, sock, phases)
+            return await self._carrier_over(opened, on_ended, next(self._numbers), phases.remote)
         except OSError:  # ssl.SSLError is one
             sock.close()
             raise DialFailed("tls" if self._tls else "reset") from None
         except BaseException:
             sock.close()
             raise
+
+    async def _through_proxy(self, sock: socket.socket, target: Endpoint, phases: Phases) -> None:
+        """Counts as connecting."""
+        began = perf_counter_ns()
+        try:
+            await open_tunnel(sock, target)
+        except ProxyRefused as refused:
+            raise DialFailed(refused.kind) from None
+        except OSError as error:
+            raise _connect_failure(error) from None
+        phases.connect_us = (phases.connect_us or 0) + (perf_counter_ns() - began) // 1000
+
+    async def _open(
+        self, sock: socket.socket, phases: Phases, make: Callable[[], AnyProtocol]
+    ) -> tuple[asyncio.Transport, AnyProtocol]:
+        loop = asyncio.get_running_loop()
+        began = perf_counter_ns()
+        opened = await loop.create_connection(make, sock=sock, ssl=self._tls, server_hostname=self._server_name)
         if self._tls:
             phases.tls_us = (perf_counter_ns() - began) // 1000
+        return opened
+
+    async def _carrier_over(self, opened: Opened, on_ended: OnEnded, number: int, remote: str) -> Carrier:
+        _, connection = await opened(lambda: self._kind(on_ended, number, remote))
+        if self._forward_to is not None:
+            connection.write_through(partial(addressed, target=self._forward_to))
         return connection
 
 

@@ -13,7 +13,7 @@ from backbone.errors import TargetNotAllowed
 from schemas.outcomes import ErrorKind, RequestOutcome, StopReason, WindowMark
 from services.runner.alarm import wait_until
 from services.runner.backoff import TargetWatch, wait_us
-from services.runner.connection import Connection
+from services.runner.connection import Carrier
 from services.runner.deadlines import DeadlineWheel
 from services.runner.dialer import NOT_DIALED, Dialer, DialFailed, Phases
 from services.runner.loads import Load, make_load
@@ -199,7 +199,7 @@ class Engine:
 
     # endings of requests
 
-    def _slot_ended(self, slot: Slot, connection: Connection) -> None:
+    def _slot_ended(self, slot: Slot, connection: Carrier) -> None:
         t0_ns = self.t0_ns
         finished_ns = connection.finished_ns
         first_byte_ns = connection.first_byte_ns or finished_ns

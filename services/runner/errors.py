@@ -1,4 +1,4 @@
-"""Owns the errors of the runner, split by who can act. It must not import anything.
+"""Owns the errors of the runner, split by who can act. It must not import anything but words.
 
 RunnerError
 ├── ScenarioNotRunnable  (caller) the scenario asks for something no request can be made of
@@ -12,8 +12,11 @@ RunnerError
 ├── WorkerDied           (operator) the worker process could not do its part
 │   └── WorkerVanished   (operator) it ended without saying why: what it had not published is lost
 ├── WorkerFailed         (operator) a worker was not ready in time, or one of another runner failed
+├── ProxyRefused         (caller) the proxy does not lead to the target
 └── RunNotTaken          (caller) another runner has this run
 """
+
+from schemas.outcomes import ErrorKind
 
 
 class RunnerError(Exception):
@@ -66,3 +69,11 @@ class WorkerFailed(RunnerError):
 
 class RunNotTaken(RunnerError):
     """Another runner has this run."""
+
+
+class ProxyRefused(RunnerError):
+    """The proxy does not lead to the target."""
+
+    def __init__(self, kind: ErrorKind) -> None:
+        super().__init__(f"the proxy does not lead to the target: {kind}")
+        self.kind = kind

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 from schemas.outcomes import RequestOutcome
 from services.runner.answer import Answer
-from services.runner.connection import Connection
+from services.runner.connection import Carrier
 from services.runner.dialer import Dialer, Phases
 from services.runner.engine import Engine
 from services.runner.journey import Script
@@ -106,7 +106,7 @@ class JourneyEngine(Engine):
         else:
             super()._not_allowed(slot, why)
 
-    def _slot_ended(self, slot: Slot, connection: Connection) -> None:
+    def _slot_ended(self, slot: Slot, connection: Carrier) -> None:
         if connection.error is None and self._walks.awaits_answer(slot):
             latency_us = (connection.finished_ns - self.t0_ns) // 1000 - slot.started_us
             self._answer = Answer(connection.status, bytes(connection.head), connection.kept_body(), latency_us)

@@ -8,7 +8,7 @@ from time import perf_counter_ns
 
 from schemas.scenario import Scenario, SetupStep, Timeouts
 from services.runner.answer import Answer
-from services.runner.connection import Connection
+from services.runner.connection import Carrier
 from services.runner.data_feeds import Chances
 from services.runner.dialer import Dialer, DialFailed, Phases
 from services.runner.errors import RenderFailed, SetupFailed, TargetSilent
@@ -54,7 +54,7 @@ class _Talk:
     def __init__(self, dialer: Dialer, timeouts: Timeouts) -> None:
         self._dialer = dialer
         self._timeouts = timeouts
-        self._connection: Connection | None = None
+        self._connection: Carrier | None = None
         self._ended: asyncio.Future[None]
 
     async def ask(self, step: str, request: WireRequest) -> Answer:
@@ -78,12 +78,12 @@ class _Talk:
         if self._connection is not None:
             self._connection.close()
 
-    async def _dialed(self, step: str) -> Connection:
+    async def _dialed(self, step: str) -> Carrier:
         try:
             return await self._dialer.dial(self._on_ended, self._timeouts.connect_s, Phases())
         except DialFailed as failure:
             raise TargetSilent(f"setup step '{step}' found no connection: {failure.kind}") from None
 
-    def _on_ended(self, _: Connection) -> None:
+    def _on_ended(self, _: Carrier) -> None:
         if not self._ended.done():
             self._ended.set_result(None)

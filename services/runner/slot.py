@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 
-from services.runner.connection import Connection
+from services.runner.connection import Carrier
 from services.runner.dialer import NOT_DIALED, Phases
 from services.runner.request import WireRequest
 
@@ -20,9 +20,9 @@ class Slot:
         "scheduled_us", "started_us",
     )  # fmt: skip
 
-    def __init__(self, ended: "Callable[[Slot, Connection], None]") -> None:
+    def __init__(self, ended: "Callable[[Slot, Carrier], None]") -> None:
         self._ended = ended
-        self.connection: Connection | None = None
+        self.connection: Carrier | None = None
         self.dialing: asyncio.Task[None] | None = None
         self.phases: Phases = NOT_DIALED
         self.request: WireRequest
@@ -31,7 +31,7 @@ class Slot:
         self.failures = 0
         self.in_flight = 0
 
-    def on_ended(self, connection: Connection) -> None:
+    def on_ended(self, connection: Carrier) -> None:
         """For the connection: a method costs it half of what a partial does."""
         ended = self._ended
         ended(self, connection)

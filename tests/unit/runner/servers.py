@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from schemas.scenario import Scenario
-from services.runner.connection import Connection
+from services.runner.connection import Carrier
 from services.runner.dialer import Dialer, DialFailed, Phases
 from services.runner.request import Endpoint, WireRequest
 from services.runner.step_templates import wire_requests
@@ -24,10 +24,10 @@ Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 class Client:
     """Told when an exchange ends; its connections are closed after the test."""
 
-    ended: asyncio.Queue[Connection] = field(default_factory=asyncio.Queue)
-    opened: list[Connection] = field(default_factory=list)
+    ended: asyncio.Queue[Carrier] = field(default_factory=asyncio.Queue)
+    opened: list[Carrier] = field(default_factory=list)
 
-    async def dial(self, dialer: Dialer, timeout_s: float = WAIT_S, phases: Phases | None = None) -> Connection:
+    async def dial(self, dialer: Dialer, timeout_s: float = WAIT_S, phases: Phases | None = None) -> Carrier:
         connection = await dialer.dial(self.ended.put_nowait, timeout_s, phases or Phases())
         self.opened.append(connection)
         return connection
@@ -75,12 +75,12 @@ def request(method: str = "GET", body: str | None = None) -> WireRequest:
     return wire_requests(scenario)[0]
 
 
-async def ask(client: Client, dialer: Dialer, asked: WireRequest | None = None) -> Connection:
+async def ask(client: Client, dialer: Dialer, asked: WireRequest | None = None) -> Carrier:
     """One request on a new connection; the connection as its exchange left it."""
     return await ask_again(client, await client.dial(dialer), asked)
 
 
-async def ask_again(client: Client, connection: Connection, asked: WireRequest | None = None) -> Connection:
+async def ask_again(client: Client, connection: Carrier, asked: WireRequest | None = None) -> Carrier:
     connection.send(asked or request())
     return await asyncio.wait_for(client.ended.get(), WAIT_S)
 

@@ -13,7 +13,7 @@ from lab.misconduct import KINDS, Endless, Moves
 from schemas.llm import Llm
 from schemas.outcomes import ErrorKind
 from services.runner.body_connection import BodyConnection
-from services.runner.connection import Connection
+from services.runner.connection import Carrier, Connection
 from services.runner.llm_reading import LlmReader
 from services.runner.request import WireRequest
 from tests.unit.runner.test_connection_splits import Wire
@@ -86,8 +86,8 @@ def note(connection: Connection, endings: list[Ending]) -> None:
         endings.append((connection.status, connection.error, connection.reusable))
 
 
-def counted(kind: type[Connection]) -> tuple[Connection, list[Connection]]:
-    told: list[Connection] = []
+def counted(kind: type[Connection]) -> tuple[Connection, list[Carrier]]:
+    told: list[Carrier] = []
     return kind(told.append, 1, ""), told
 
 

@@ -6,7 +6,7 @@ from typing import cast
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.runner.connection import Connection
+from services.runner.connection import Carrier, Connection
 from services.runner.request import WireRequest
 
 
@@ -47,7 +47,7 @@ RESPONSES = st.sampled_from(
 
 
 def play(packets: list[bytes], head_only: bool) -> tuple[object, ...]:
-    endings: list[Connection] = []
+    endings: list[Carrier] = []
     wire = Wire()
     connection = Connection(endings.append, 1, "")
     connection.connection_made(cast(asyncio.BaseTransport, wire))

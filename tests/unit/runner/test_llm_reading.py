@@ -13,7 +13,7 @@ from backbone.maths.sketch import Sketch
 from schemas.llm import Api, Llm, Price
 from schemas.outcomes import LlmOutcome
 from services.runner.body_connection import BodyConnection
-from services.runner.connection import Connection
+from services.runner.connection import Carrier
 from services.runner.llm_reading import MAX_ANSWER_BYTES, LlmReader, LlmReading
 from services.runner.request import WireRequest
 
@@ -283,8 +283,8 @@ class Wire:
     abort = close
 
 
-def connected() -> tuple[BodyConnection, list[Connection]]:
-    endings: list[Connection] = []
+def connected() -> tuple[BodyConnection, list[Carrier]]:
+    endings: list[Carrier] = []
     connection = BodyConnection(endings.append, 1, "")
     connection.connection_made(cast(asyncio.BaseTransport, Wire()))
     return connection, endings
