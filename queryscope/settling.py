@@ -32,7 +32,7 @@ async def settle(platform: Platform) -> None:
 
 
 async def unsettled(platform: Platform) -> bool:
-    """Whether the tables lag behind the log, or a run is on whose processes have all died."""
+    """Whether the tables lag behind the log or the log behind them, or a run is on whose processes have all died."""
     unfinished = sa.select(t.runs.c.run_id).where(
         sa.or_(
             t.runs.c.status == "running",
@@ -50,8 +50,11 @@ async def unsettled(platform: Platform) -> bool:
         query = unfinished.join_from(t.runs, t.run_progress, t.run_progress.c.run_id == t.runs.c.run_id)
         run_ids = (await conn.execute(query)).scalars().all()
         read = {(topic, partition): next_offset for topic, partition, next_offset in await conn.execute(read_to)}
+        untold = (await conn.execute(sa.select(sa.exists().select_from(t.outbox)))).scalar_one()
     if run_ids:
         return all(_is_left(platform.settings, run_id) for run_id in run_ids)
+    if untold:
+        return True
     for topic in (RUNS, OUTCOMES, SUMMARIES, DIAGNOSES):
         ends = await platform.log.ends(topic)
         if any(read.get((topic, partition), 0) < end for partition, end in ends.items()):
