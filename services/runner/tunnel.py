@@ -22,15 +22,20 @@ async def open_tunnel(sock: socket.socket, target: Endpoint) -> None:
     loop = asyncio.get_running_loop()
     await loop.sock_sendall(sock, f"CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n\r\n".encode())
     head = b""
-    while _HEAD_END not in head:
-        data = await loop.sock_recv(sock, 4096)
+    while (missing := _missing(head)) > 0:  # never a byte more: a target of HTTP/2 may speak first
+        data = await loop.sock_recv(sock, missing)
         if not data or len(head) > _HEAD_LIMIT_BYTES:
             raise ProxyRefused("closed_early" if not data else "protocol")
         head += data
-    if not head.startswith((b"HTTP/1.1 ", b"HTTP/1.0 ")) or not head.endswith(_HEAD_END):
+    if not head.startswith((b"HTTP/1.1 ", b"HTTP/1.0 ")):
         raise ProxyRefused("protocol")
     if head[9:10] != b"2":
         raise ProxyRefused("connect_refused")
+
+
+def _missing(head: bytes) -> int:
+    """How many bytes there are at least before the end of the head."""
+    return next(missing for missing in range(len(_HEAD_END) + 1) if head.endswith(_HEAD_END[: 4 - missing]))
 
 
 def addressed(wire: bytes, target: Endpoint) -> bytes:

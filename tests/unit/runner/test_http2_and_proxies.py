@@ -1,6 +1,7 @@
 """Owns the proof that HTTP/2 and proxies end as HTTP/1.1 does: one outcome a request, named endings, real phases."""
 
 import asyncio
+import socket
 import ssl
 from collections import Counter
 from pathlib import Path
@@ -13,7 +14,9 @@ from backbone.errors import TargetNotAllowed
 from schemas.scenario import Scenario
 from services.runner.errors import TargetUnresolved
 from services.runner.pipe import Policy
+from services.runner.request import Endpoint
 from services.runner.transports import dialer_for
+from services.runner.tunnel import open_tunnel
 from tests.unit.runner.certificates import Authority
 from tests.unit.runner.notebook import Notebook
 from tests.unit.runner.relays import fine, http2_server, proxy
@@ -170,6 +173,20 @@ async def test_a_proxy_opens_a_tunnel_to_an_https_target(serve: Serve, authority
         notebook = await made(scenario)
     assert notebook.errors == {None: 6}
     assert relay.asked == [f"CONNECT localhost:{port} HTTP/1.1"] * 2
+
+
+async def test_a_target_that_speaks_first_is_heard_through_a_tunnel() -> None:
+    async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 Connection established\r\nVia: x\r\n\r\nSETTINGS")
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(speak, "127.0.0.1", 0) as server:
+        with socket.create_connection(server.sockets[0].getsockname()) as sock:
+            sock.setblocking(False)
+            await open_tunnel(sock, Endpoint("h", 80, False))
+            assert await asyncio.get_running_loop().sock_recv(sock, 100) == b"SETTINGS"
 
 
 async def test_a_proxy_that_refuses_is_connect_refused(client: Client) -> None:
