@@ -15,6 +15,7 @@ FUNCTIONS = frozenset({"uuid", "random_int", "now_ms", "range"})
 CONSTANTS = frozenset({"iteration", "worker"})
 ENVIRONMENT = "env"
 RESERVED = FUNCTIONS | CONSTANTS | {ENVIRONMENT, "loop"}
+MAX_PARTS = 5_000
 _ALLOWED = frozenset(
     {
         "Template", "Output", "TemplateData", "Name", "Const", "List", "Tuple", "Dict", "Pair", "CondExpr", "Filter",
@@ -23,7 +24,7 @@ _ALLOWED = frozenset(
     }
 )  # fmt: skip
 _MARKS = ("{{", "{%")
-_BEGINNINGS = re.compile(r"\{[{%#]")
+_BEGINNINGS = re.compile(r"\{[{%#]*|\r")
 
 
 class Needs(NamedTuple):
@@ -40,7 +41,7 @@ def is_template(text: str) -> bool:
 
 def as_it_stands(text: str) -> str:
     """The template that comes to exactly this text."""
-    return _BEGINNINGS.sub(lambda found: f"{{{{ '{found[0]}' }}}}", text) if is_template(text) else text
+    return _BEGINNINGS.sub(lambda found: f"{{{{ {found[0]!r} }}}}", text) if is_template(text) else text
 
 
 def needs_of(text: str) -> Needs:
@@ -49,12 +50,16 @@ def needs_of(text: str) -> Needs:
 
     if not is_template(text):
         return Needs(frozenset(), frozenset())
+    if "\r" in text:  # jinja2 would make it a line feed
+        raise ValueError("a carriage return in a template is written {{ '\\r' }}")
     try:
         tree = sandbox().parse(text)
+        _refuse_what_may_hang(tree)
+        asked = frozenset(meta.find_undeclared_variables(tree))
     except TemplateSyntaxError as error:
         raise ValueError(f"the template cannot be read: {error.message}") from None
-    _refuse_what_may_hang(tree)
-    asked = frozenset(meta.find_undeclared_variables(tree))
+    except RecursionError:
+        raise ValueError("the template is nested too deeply") from None
     members = {
         (node.node.name, node.attr) for node in tree.find_all(nodes.Getattr) if isinstance(node.node, nodes.Name)
     }
@@ -76,7 +81,9 @@ def _refuse_what_may_hang(tree: object) -> None:
     from jinja2 import nodes
 
     assert isinstance(tree, nodes.Template)
-    for node in tree.find_all(nodes.Node):
+    for number, node in enumerate(tree.find_all(nodes.Node)):
+        if number > MAX_PARTS:
+            raise ValueError(f"the template has more than {MAX_PARTS} parts")
         kind = type(node).__name__
         if kind not in _ALLOWED:
             raise ValueError(f"'{kind.lower()}' has no place in a template: use values, filters, if and for")

@@ -14,6 +14,7 @@ from services.runner.errors import RenderFailed, ScenarioNotRunnable
 if TYPE_CHECKING:
     from jinja2 import Template
 
+_NO_TEMPLATE = (ValueError, RecursionError, SyntaxError, MemoryError)
 Values = Mapping[str, object]
 Lookup = Callable[[Values], object]
 
@@ -32,7 +33,7 @@ class Text:
             try:
                 self.names = needs_of(source).names - {"range"}
                 self._template = sandbox().from_string(source)
-            except ValueError as error:  # whoever read the scenario has said so already
+            except _NO_TEMPLATE as error:  # whoever read the scenario has said so already
                 raise ScenarioNotRunnable(str(error)) from None
             self._parts = _plain_parts(source)
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.scenario import Scenario
-from schemas.template_language import as_it_stands
+from schemas.template_language import as_it_stands, needs_of
 from schemas.template_sandbox import as_written
 from services.runner.errors import RenderFailed, ScenarioNotRunnable
 from services.runner.request import host_header, request_target
@@ -204,7 +204,7 @@ def test_a_header_that_a_step_writes_itself_wins_over_auth() -> None:
 
 
 @unhurried
-@given(text=st.text(st.sampled_from("ab{}%#'\" \n"), max_size=20))
+@given(text=st.text(st.sampled_from("ab{}%#'\" \n\r"), max_size=20))
 def test_what_is_to_stay_as_it_is_comes_to_itself(text: str) -> None:
     assert Text(as_it_stands(text)).fill({}) == text
 
@@ -219,3 +219,35 @@ def test_a_prompt_that_stands_alone_may_be_a_template_and_stays_json() -> None:
 
     assert said("Say {{ a }}") == 'Say it "now"\n'
     assert said(["Say {{ a }}"]) == "Say {{ a }}"
+
+
+pieces = st.sampled_from([*"ab(1)[]{}|.*~-%'\\ ", "{{", "}}", "{%", "%}", "for ", "if ", " in "])
+
+
+@unhurried
+@given(source=st.lists(pieces, max_size=40).map("".join))
+def test_whatever_is_written_is_a_template_or_refused_in_one_line(source: str) -> None:
+    try:
+        told = Text(source).fill({"a": "x", "b": [1]})
+    except (ScenarioNotRunnable, RenderFailed) as refused:
+        told = str(refused)
+    assert "\n" not in told
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("{{ " + "(" * 3000 + "1" + ")" * 3000 + " }}", "nested too deeply"),
+        ("{{ " + "not " * 3000 + "1 }}", "nested too deeply"),
+        ("{{ a" + " ~ a" * 6000 + " }}", "more than 5000 parts"),
+        ("a\r{{ a }}", "a carriage return"),
+        ("{% for i in [1] %}{% for j in [1] %}{% endfor %}{% endfor %}", "a loop in a loop"),
+        ("{% set a = 1 %}{{ a }}", "'assign' has no place"),
+        ("{{ 'x'.ljust(9) }}", "'ljust' cannot be called"),
+        ("{{ a | lowr }}", "did you mean 'lower'"),
+        ("{% include 'a' %}", "'include' has no place"),
+    ],
+)
+def test_what_might_hang_or_reach_out_is_no_template(source: str, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        needs_of(source)
