@@ -21,6 +21,8 @@ from services.runner.sharding import Share
 from services.runner.slot import Slot
 
 NOT_YET_US = 1 << 62
+NEVER_EARLY_S = 0.002
+"""The loop's timers may be a millisecond early: what belongs behind an instant asks for so much more."""
 
 
 class LoadTarget(Protocol):
@@ -176,7 +178,9 @@ class SteppedUsers(ClosedLoop):
 
     def start(self) -> None:
         loop, lag_s = asyncio.get_running_loop(), (perf_counter_ns() - self._target.t0_ns) / 1e9
-        self._timers = [loop.call_later(at_s - lag_s, self._have, users) for at_s, users in self._changes]
+        self._timers = [
+            loop.call_later(at_s - lag_s + NEVER_EARLY_S, self._have, users) for at_s, users in self._changes
+        ]
         super().start()
 
     def freed(self, slot: Slot, wait_us: int) -> None:
