@@ -17,7 +17,7 @@ if [ -e "$target" ]; then
 fi
 source_dir=$(cd "$(dirname "$0")/.." && pwd)
 python=${PYTHON:-python3}
-extras=${EXTRAS:-postgres,elasticsearch,otel}
+extras=${EXTRAS:-postgres,elasticsearch,otel,http2}
 export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 if [ -n "${PIP_INDEX_URL:-}" ]; then
   export UV_DEFAULT_INDEX="${UV_DEFAULT_INDEX:-$PIP_INDEX_URL}"

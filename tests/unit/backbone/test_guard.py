@@ -10,7 +10,16 @@ from hypothesis import strategies as st
 
 from backbone.addresses import embedded_ipv4, kind_of
 from backbone.errors import SettingsError
-from backbone.guard import Resolver, TargetNotAllowed, TargetPolicy, check_target, resolve, resolve_and_check
+from backbone.guard import (
+    Resolver,
+    TargetNotAllowed,
+    TargetPolicy,
+    check_scenario,
+    check_target,
+    resolve,
+    resolve_and_check,
+)
+from schemas.scenario import Scenario
 
 OPERATOR = TargetPolicy.operator()
 REMOTE = TargetPolicy.remote()
@@ -165,3 +174,12 @@ def test_a_range_that_is_none_says_how_to_write_one() -> None:
         TargetPolicy.operator(["10.0.0.0/33"])
     with pytest.raises(SettingsError, match="write it like 10"):
         TargetPolicy.remote(["example/8"])
+
+
+@pytest.mark.parametrize("way", [{"unix": "/run/docker.sock"}, {"proxy": "http://169.254.169.254:80"}])
+async def test_a_way_to_an_allowed_target_has_to_be_allowed_too(way: dict[str, str]) -> None:
+    scenario = Scenario.model_validate({"target": "http://127.0.0.1/", **way})
+    with pytest.raises(TargetNotAllowed):
+        await check_scenario(scenario, REMOTE)
+    plain = Scenario(target="http://127.0.0.1/")
+    await check_scenario(plain, REMOTE)

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import ssl
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -12,10 +13,10 @@ from pydantic import ValidationError
 
 from backbone.errors import TargetNotAllowed
 from schemas.scenario import Scenario
-from services.runner.errors import TargetUnresolved
+from services.runner.errors import ScenarioNotRunnable, TargetUnresolved
 from services.runner.pipe import Policy
 from services.runner.request import Endpoint
-from services.runner.transports import dialer_for
+from services.runner.transports import check_transport, dialer_for
 from services.runner.tunnel import open_tunnel
 from tests.unit.runner.certificates import Authority
 from tests.unit.runner.notebook import Notebook
@@ -148,6 +149,13 @@ async def test_streams_of_language_models_are_read_over_http2() -> None:
         assert each.llm is not None
         assert (each.llm.chunks, each.llm.finish_reason) == (2, "stop")
         assert each.sent <= (each.llm.first_token or 0) <= each.finished
+
+
+def test_without_the_extra_one_line_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "services.runner.http2_connection", raising=False)
+    monkeypatch.setitem(sys.modules, "h2.events", None)
+    with pytest.raises(ScenarioNotRunnable, match=r"pip install 'queryscope\[http2\]'"):
+        check_transport(scenario_of("http://h/", http=2))
 
 
 # proxies
