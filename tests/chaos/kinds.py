@@ -25,6 +25,7 @@ from typing import Any
 
 from schemas.load import Load
 from tests.chaos.clocks import ClockSite, step_clocks
+from tests.chaos.cluster import ClusterSite, one_broker_away
 from tests.chaos.disks import DisksSite, disk_full
 from tests.chaos.embedded import EmbeddedSite
 from tests.chaos.network import NetworkSite, cut, silence
@@ -41,6 +42,7 @@ SITES: Mapping[str, Callable[[Path], AbstractAsyncContextManager[Site]]] = {
     "network": NetworkSite,
     "clocks": ClockSite,
     "disks": DisksSite,
+    "cluster": ClusterSite,
 }
 """By name: makes a site in an empty folder."""
 
@@ -138,4 +140,5 @@ KINDS: Mapping[str, Kind] = {
     "clocks": _long(step_clocks(), "clocks"),
     "log-full": _long(disk_full("log"), "disks"),
     "database-full": _long(disk_full("database"), "disks"),
+    "one-of-three-brokers": _long(one_broker_away(), "cluster"),
 }

@@ -8,7 +8,7 @@ import struct
 import subprocess
 import tempfile
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tests.stack.daemon import Daemon, NotStarted, free_ports
@@ -39,6 +39,14 @@ PROPERTIES: Mapping[str, object] = {
 }
 
 
+REPLICATIONS = (
+    "offsets.topic.replication.factor",
+    "transaction.state.log.replication.factor",
+    "share.coordinator.state.topic.replication.factor",
+)
+"""Properties that say how many brokers keep Kafka's own topics."""
+
+
 def fetch() -> Path:
     """The folder of jars. Raises NotFetched."""
     return jars(f"kafka-{VERSION}", PACKAGES)
@@ -65,6 +73,7 @@ class KafkaBroker:
         self._properties = {**PROPERTIES, **(properties or {})}
         self._listeners: dict[str, tuple[int, str]] = {}
         self._scram_users: list[str] = []
+        self._cluster = "q" + base64.urlsafe_b64encode(uuid.uuid4().bytes).decode()[1:22]
         self._daemon: Daemon | None = None
 
     @property
@@ -95,13 +104,14 @@ class KafkaBroker:
         """Before the first start: who may come in by SCRAM-SHA-512."""
         self._scram_users.append(f"SCRAM-SHA-512=[name={name},password={password}]")
 
-    def start(self) -> "KafkaBroker":
+    def start(self, *, wait: bool = True) -> "KafkaBroker":
+        """wait: until it answers; one of a cluster does not before most of the others run."""
         config = self._write_config()
         if not (self.folder / "data" / "meta.properties").exists():
             self._format(config)
         if self._daemon is None:
             self._daemon = Daemon(self._command("kafka.Kafka", str(config)), self.folder / "broker.log")
-        self._daemon.start(lambda: answers(self.port))
+        self._daemon.start(lambda: not wait or answers(self.port))
         return self
 
     def stop(self) -> None:
@@ -141,9 +151,8 @@ class KafkaBroker:
         return path
 
     def _format(self, config: Path) -> None:
-        cluster = "q" + base64.urlsafe_b64encode(uuid.uuid4().bytes).decode()[1:22]
         users = [word for user in self._scram_users for word in ("--add-scram", user)]
-        command = self._command("kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(config), *users)
+        command = self._command("kafka.tools.StorageTool", "format", "-t", self._cluster, "-c", str(config), *users)
         done = subprocess.run(command, capture_output=True, text=True, timeout=FORMAT_S, check=False)
         if done.returncode:
             raise NotStarted(done.stdout + done.stderr)
@@ -174,8 +183,22 @@ class KafkaBroker:
             os.replace(beside, self._archive(main))
 
 
+def as_cluster(brokers: Sequence[KafkaBroker]) -> None:
+    """Before the first start: makes each a broker and a controller of one cluster; all keep Kafka's own topics."""
+    voters = ",".join(f"{number}@127.0.0.1:{each._controller_port}" for number, each in enumerate(brokers, 1))
+    for number, each in enumerate(brokers, 1):
+        each._cluster = brokers[0]._cluster
+        own = {"node.id": number, "controller.quorum.voters": voters}
+        each._properties = {**each._properties, **dict.fromkeys(REPLICATIONS, len(brokers)), **own}
+
+
 def answers(port: int) -> bool:
-    """Whether the broker lists itself as alive (a Metadata request, version 1, for no topic)."""
+    """Whether the broker lists itself as alive."""
+    return brokers_alive(port) > 0
+
+
+def brokers_alive(port: int) -> int:
+    """How many brokers it lists (a Metadata request, version 1, for no topic); 0 where it does not answer."""
     body = struct.pack(">hhih5si", 3, 1, 1, 5, b"stack", 0)
     try:
         with socket.create_connection(("127.0.0.1", port), 1.0) as connection:
@@ -183,5 +206,5 @@ def answers(port: int) -> bool:
             with connection.makefile("rb") as answer:
                 head = answer.read(12)
     except OSError:
-        return False
-    return len(head) == 12 and int(struct.unpack_from(">i", head, 8)[0]) > 0
+        return 0
+    return int(struct.unpack_from(">i", head, 8)[0]) if len(head) == 12 else 0
