@@ -1,6 +1,7 @@
 """Owns the proof of what reads answers and changes requests, whatever it is given. It opens no connection."""
 
 import json
+import tracemalloc
 
 import jmespath
 import msgspec
@@ -102,3 +103,16 @@ def test_any_location_leads_to_a_request_or_is_refused(location: str) -> None:
     assert len(head.split("\r\n")) == 3
     assert head.split("\r\n")[0].count(" ") == 2
     assert hop.endpoint.host
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "zstd"])
+def test_a_bomb_takes_no_more_memory_than_the_limit(encoding: str) -> None:
+    bomb = PACKED[encoding](bytes(20_000_000))
+    tracemalloc.start()
+    try:
+        with pytest.raises(BodyUnreadable, match="larger than"):
+            decoded(bomb, encoding, 1 << 20)
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak_bytes < 6_000_000
