@@ -90,7 +90,7 @@ class OneRun:
         self._voice = RunVoice(platform.log, request.run_id, here.clock)
         self._follower = RunFollower(platform.log, request.run_id, here.clock)
         self._crew: Crew | None = None
-        self._t0_us = 0
+        self._t0_ns = 0
         self._wish: Stop | None = None
         self._elsewhere: Mapping[int, str] = {}
 
@@ -147,7 +147,7 @@ class OneRun:
         """At the beginning of a second that is far enough away for all workers to hear of it."""
         load = self._scenario.load
         margin_us = RATE_CHANGE_ELSEWHERE_US if self._elsewhere else RATE_CHANGE_US
-        at_us = -(-(self._here.clock() - self._t0_us + margin_us) // SECOND_US) * SECOND_US
+        at_us = -(-((perf_counter_ns() - self._t0_ns) // 1000 + margin_us) // SECOND_US) * SECOND_US
         ends_us = None if load.whole_s is None else load.whole_s * SECOND_US
         if load.rate_may_change and (ends_us is None or at_us < ends_us):
             await self._voice.say(RateChanged, at_us=at_us, rate_per_s=rate_per_s)
@@ -211,7 +211,7 @@ class OneRun:
             delay_us = START_DELAY_ELSEWHERE_US if self._elsewhere else START_DELAY_US
             t0_us, t0_ns = self._here.clock() + delay_us, perf_counter_ns() + delay_us * 1000
             await self._voice.append(self._voice.new(RunStarted, t0=t0_us))
-            self._crew, self._t0_us = crew, t0_us
+            self._crew, self._t0_ns = crew, t0_ns
             crew.start(t0_ns)
             if self._wish is not None:
                 crew.stop(self._wish)
