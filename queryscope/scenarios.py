@@ -64,7 +64,7 @@ def parse_scenario(
         scenario = Scenario.model_validate(_with_prompts(_plain(document), folder))
         scenario = with_variables(scenario, variables or {})
         scenario = with_files(scenario, lambda path: str((folder / path).absolute()))
-        if scenario.data:
+        if scenario.data or scenario.load.trace is not None:
             _check_data(scenario, document, origin)
     except ValidationError as error:
         raise ConfigurationError(_explain(error, document, origin)) from None
@@ -72,11 +72,14 @@ def parse_scenario(
 
 
 def _check_data(scenario: Scenario, document: object, origin: str) -> None:
-    """Reads the files of rows, and looks whether templates name columns that there are."""
+    """Reads the files of rows and of arrivals, and looks whether templates name columns that there are."""
     from services.runner.errors import ScenarioNotRunnable
     from services.runner.preparing import columns_of
+    from services.runner.traces import read_trace
 
     try:
+        if scenario.load.trace is not None:
+            read_trace(scenario.load.trace, scenario.load.speed)
         refuse_unknown_names(scenario, columns_of(scenario))
     except ScenarioNotRunnable as error:
         line, column = _position(document, ("data",))

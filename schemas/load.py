@@ -9,7 +9,9 @@ from schemas.base import Strict
 from schemas.levels import PerSecond, Sweep, WholeSeconds
 from schemas.units import parse_duration_s, parse_rate_per_s
 
-LoadKind = Literal["iterations", "constant_concurrency", "constant_rate", "poisson", "stages", "spike", "sweep"]
+LoadKind = Literal[
+    "iterations", "constant_concurrency", "constant_rate", "poisson", "stages", "spike", "sweep", "trace"
+]
 RATES_CHANGE: frozenset[LoadKind] = frozenset({"constant_rate", "poisson", "stages", "spike"})
 """Kinds whose rate somebody may change while the run is on."""
 
@@ -65,7 +67,8 @@ class Spike(Strict):
 
 class Load(Strict):
     """How much load. A closed loop has users (concurrency) with requests or a duration; an open loop has arrivals: a
-    constant rate, Poisson arrivals of a mean rate, stages, or a spike. A sweep goes through levels of either.
+    constant rate, Poisson arrivals of a mean rate, stages, a spike, or those
+    of the file `trace`, `speed` times as fast. A sweep goes through levels of either.
 
     In an open loop `concurrency` caps the connections (None: 1,000); in a closed loop it is the number of users.
     `workers` processes share it exactly: all figures are of the whole run. Before the profile its load is made for
@@ -80,6 +83,8 @@ class Load(Strict):
     stages: Annotated[tuple[Stage, ...], Field(min_length=1, max_length=1000)] | None = None
     spike: Spike | None = None
     sweep: Sweep | None = None
+    trace: Annotated[str, Field(min_length=1)] | None = None
+    speed: Annotated[float, Field(gt=0, le=1000)] = 1.0
     warmup_s: Annotated[WholeSeconds | None, Field(alias="warmup")] = None
     cooldown_s: Annotated[WholeSeconds | None, Field(alias="cooldown")] = None
     workers: Annotated[int, Field(ge=1, le=256)] = 1
@@ -166,6 +171,7 @@ class Load(Strict):
             ("stages", self.stages),
             ("spike", self.spike),
             ("sweep", self.sweep),
+            ("trace", self.trace),
         )
 
     @model_validator(mode="after")
@@ -175,6 +181,10 @@ class Load(Strict):
             raise ValueError(f"{given[0]} and {given[1]} are two profiles: a load has one")
         if self.requests is not None and (self.ramps() or self.sweep is not None):
             raise ValueError(f"{given[0]} say how many requests there are: leave `requests` out")
+        if self.trace is not None and (self.requests or self.duration_s or self.warmup_s or self.cooldown_s):
+            raise ValueError("a trace is made as it stands: leave `requests`, `duration`, `warmup` and `cooldown` out")
+        if self.speed != 1 and self.trace is None:
+            raise ValueError("`speed` is that of a trace: leave it out, or say which `trace`")
         if self.sweep is not None and self.duration_s is not None:
             raise ValueError(f"the sweep lasts {self.sweep.whole_s} s: leave `duration` out, or change its `measure`")
         if self.sweep is not None and self.sweep.users is not None and self.concurrency not in (None, *self._most()):
@@ -196,7 +206,7 @@ class Load(Strict):
             ends_s = self.spike.after_s + self.spike.lasting_s
             if (self.duration_s or 0.0) < ends_s:
                 raise ValueError(f"the spike ends after {ends_s:g} s: give the load a `duration` of that at least")
-        elif self.requests is None and self.duration_s is None and self.sweep is None:
+        elif self.requests is None and self.duration_s is None and self.sweep is None and self.trace is None:
             object.__setattr__(self, "duration_s", DEFAULT_DURATION_S)
         self._check_edges()
         if self.mean_rate_per_s == 0:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from schemas.auth import Auth, Secret, SecretFile
+from schemas.load import Load
 from schemas.request import FilePart, Request
 
 if TYPE_CHECKING:
@@ -19,12 +20,17 @@ def with_files(scenario: "Scenario", resolve: Resolve) -> "Scenario":
     return scenario.model_copy(
         update={
             "data": [feed.model_copy(update={"file": resolve(feed.file)}) for feed in scenario.data],
+            "load": _of_load(scenario.load, resolve),
             "auth": _of_auth(scenario.auth, resolve),
             "tls": scenario.tls.with_files(resolve),
             "setup": [step.model_copy(update=_of_step(step, resolve)) for step in scenario.setup],
             "steps": [step.model_copy(update=_of_step(step, resolve)) for step in scenario.steps],
         }
     )
+
+
+def _of_load(load: Load, resolve: Resolve) -> Load:
+    return load if load.trace is None else load.model_copy(update={"trace": resolve(load.trace)})
 
 
 def _of_step(step: "Step | SetupStep", resolve: Resolve) -> dict[str, object]:

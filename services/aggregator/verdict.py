@@ -90,7 +90,7 @@ def judge(
         started_at=iso_utc(run.t0_us),
         finished_at=iso_utc(finished_at_us),
         validity=validity,
-        load=_load(run, levels),
+        load=_load(run, levels, metrics),
         metrics=metrics,
         steps=_steps(run, planned_s, seconds),
         sla=tuple(shown for shown, _ in promises),
@@ -229,8 +229,10 @@ def _steps(run: OpenRun, planned_s: float | None, seconds: float | None) -> tupl
     )
 
 
-def _load(run: OpenRun, levels: Sequence[JudgedLevel] | None) -> LoadInfo:
+def _load(run: OpenRun, levels: Sequence[JudgedLevel] | None, metrics: Metrics) -> LoadInfo:
     info = load_info(run.scenario.load)
+    if run.scenario.load.trace is not None and metrics.duration_s:  # only its marks tell how much it intended
+        return info.model_copy(update={"intended_rps": run.state.marks.intended / metrics.duration_s})
     return info if levels is None else info.model_copy(update={"levels": [each.shown for each in levels]})
 
 

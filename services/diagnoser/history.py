@@ -50,7 +50,9 @@ class Subject:
         """Of a run in levels: that of the lowest one in breach, else of the last."""
         load, levels = self.scenario.load, self.result.load.levels
         if not levels:
-            return LoadFacts(load.concurrency, load.mean_rate_per_s, load.warmup_s or 0)
+            return LoadFacts(
+                load.concurrency, load.mean_rate_per_s or self.result.load.intended_rps, load.warmup_s or 0
+            )
         in_breach = [level for level in levels if level.verdict == "breach"]
         level = min(in_breach, key=asked) if in_breach else levels[-1]
         return LoadFacts(level.concurrency or load.concurrency, level.rate_rps, level.from_s, level.level)

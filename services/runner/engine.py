@@ -86,7 +86,7 @@ class Engine:
 
     def _make_load(self) -> Load:
         plan = self._plan
-        return make_load(plan.load, self, plan.share, plan.run_id, self._phases)
+        return make_load(plan.load, self, plan.share, plan.run_id, self._phases, plan.trace)
 
     async def run(self) -> Ending:
         """Makes the load from t0 to its end; every request begun has its outcome when this returns."""

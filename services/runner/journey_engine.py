@@ -79,7 +79,7 @@ class JourneyEngine(Engine):
             yield self._request
 
     def _make_load(self) -> Load:
-        self._walks = Walks(self._script, self._plan.load, self, self._plan.share, self._phases)
+        self._walks = Walks(self._script, self._plan.load, self, self._plan.share, self._phases, self._plan.trace)
         return self._walks
 
     def _move(self, slot: Slot, endpoint: Endpoint | None) -> None:

@@ -59,9 +59,16 @@ class Load(Protocol):
         """From this instant on, of the whole run; users of a closed loop have no rate."""
 
 
-def make_load(settings: LoadSettings, target: LoadTarget, share: Share, seed: str, phases: RunPhases) -> Load:
-    """One worker's share of a scenario's load. seed: the same for all workers of a run."""
-    schedule = schedule_of(settings, seed)
+def make_load(
+    settings: LoadSettings,
+    target: LoadTarget,
+    share: Share,
+    seed: str,
+    phases: RunPhases,
+    trace: Schedule | None = None,
+) -> Load:
+    """One worker's share of a scenario's load. seed: the same for all workers of a run. trace: where it has one."""
+    schedule = trace if trace is not None else schedule_of(settings, seed)
     if schedule is None:
         requests = None if settings.requests is None else share.part(settings.requests)
         if settings.sweep is not None:

@@ -7,6 +7,7 @@ from typing import Protocol
 from schemas.load import Load as LoadSettings
 from schemas.outcomes import RequestOutcome, StopReason, WindowMark
 from schemas.scenario import Timeouts
+from services.runner.pacing import Schedule
 from services.runner.request import WireRequest
 from services.runner.sharding import Share
 
@@ -28,7 +29,7 @@ class Recorder(Protocol):
 class EnginePlan:
     """What one worker of a run does. requests: what each step sends in turn. weights: of the steps, in that order.
 
-    limits_s: of a request, by step, for steps that have one of their own.
+    limits_s: of a request, by step, for steps that have one of their own. trace: the arrivals of a load that has one.
     """
 
     run_id: str
@@ -39,6 +40,7 @@ class EnginePlan:
     timeouts: Timeouts
     share: Share = field(default_factory=Share)
     limits_s: Mapping[str, float] = field(default_factory=dict)
+    trace: Schedule | None = None
 
 
 @dataclass(slots=True)

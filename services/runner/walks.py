@@ -14,7 +14,7 @@ from services.runner.errors import FeedExhausted, RenderFailed
 from services.runner.journey import Asking, Itinerary, Script, Walk
 from services.runner.judging import Judge
 from services.runner.loads import make_load
-from services.runner.pacing import SECOND_US
+from services.runner.pacing import SECOND_US, Schedule
 from services.runner.phases import RunPhases
 from services.runner.request import Endpoint, WireRequest, endpoint_of
 from services.runner.sharding import Share
@@ -45,7 +45,15 @@ class Sender(Protocol):
 class Walks:
     """A Load to the engine, a LoadTarget to the load profile. started: iterations."""
 
-    def __init__(self, script: Script, settings: LoadSettings, sender: Sender, share: Share, phases: RunPhases) -> None:
+    def __init__(
+        self,
+        script: Script,
+        settings: LoadSettings,
+        sender: Sender,
+        share: Share,
+        phases: RunPhases,
+        trace: Schedule | None = None,
+    ) -> None:
         self._sender = sender
         self._script = script
         self._home = endpoint_of(script.target)
@@ -60,7 +68,7 @@ class Walks:
         self.started = 0
         self.t0_ns = sender.t0_ns
         self.new_slot = sender.new_slot
-        self._load = make_load(settings, self, share, script.seed, phases)
+        self._load = make_load(settings, self, share, script.seed, phases, trace)
 
     # what the load profile asks for
 

@@ -51,6 +51,7 @@ from services.runner.setup import performed
 from services.runner.sharding import Share
 from services.runner.spool import Spool
 from services.runner.step_templates import literals_of
+from services.runner.traces import read_trace
 from services.runner.transports import dialer_for
 
 SWITCH_INTERVAL_S = 0.0005
@@ -199,6 +200,7 @@ class _Work:
             load=scenario.load,
             timeouts=scenario.timeouts,
             share=Share(self._assignment.worker, self._assignment.workers),
+            trace=None if scenario.load.trace is None else read_trace(scenario.load.trace, scenario.load.speed),
             limits_s={step.name: step.timeout_s for step in scenario.steps if step.timeout_s is not None},
         )
 
