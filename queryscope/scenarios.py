@@ -64,7 +64,7 @@ def parse_scenario(
         scenario = Scenario.model_validate(_with_prompts(_plain(document), folder))
         scenario = with_variables(scenario, variables or {})
         scenario = with_files(scenario, lambda path: str((folder / path).absolute()))
-        if scenario.data or scenario.load.trace is not None:
+        if scenario.data or scenario.load.trace_file is not None:
             _check_data(scenario, document, origin)
     except ValidationError as error:
         raise ConfigurationError(_explain(error, document, origin)) from None
@@ -78,8 +78,8 @@ def _check_data(scenario: Scenario, document: object, origin: str) -> None:
     from services.runner.traces import read_trace
 
     try:
-        if scenario.load.trace is not None:
-            read_trace(scenario.load.trace, scenario.load.speed)
+        if scenario.load.trace_file is not None:
+            read_trace(scenario.load.trace_file, scenario.load.speed)
         refuse_unknown_names(scenario, columns_of(scenario))
     except ScenarioNotRunnable as error:
         line, column = _position(document, ("data",))

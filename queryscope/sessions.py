@@ -112,11 +112,13 @@ class EmbeddedSession:
     async def _check(self, order: RunOrder) -> None:
         """Refuses before anything is on the log what no runner could take."""
         from services.runner.errors import ScenarioNotRunnable
+        from services.runner.recorded import trace_of
         from services.runner.transports import check_transport
 
         await check_scenario(order.scenario, TargetPolicy.operator(order.allow_targets))
         try:
             check_transport(order.scenario)
+            await trace_of(order.scenario.load, self._platform.log)
         except ScenarioNotRunnable as error:
             raise ConfigurationError(str(error)) from None
         if order.baseline_run_id is None:

@@ -1,5 +1,6 @@
 """Owns what a scenario says of its load: how many users or arrivals, and when. It must not make a schedule of it."""
 
+import re
 from collections.abc import Sequence
 from typing import Annotated, Literal, NamedTuple
 
@@ -18,6 +19,7 @@ RATES_CHANGE: frozenset[LoadKind] = frozenset({"constant_rate", "poisson", "stag
 Seconds = Annotated[float, BeforeValidator(parse_duration_s), Field(gt=0)]
 PerSecondOrNone = Annotated[float, BeforeValidator(parse_rate_per_s), Field(ge=0, le=1_000_000)]
 
+_RUN_ID = re.compile("[0-9a-f]{32}")
 DEFAULT_CONCURRENCY = 10
 DEFAULT_CONNECTION_LIMIT = 1_000
 DEFAULT_DURATION_S = 10.0
@@ -67,8 +69,8 @@ class Spike(Strict):
 
 class Load(Strict):
     """How much load. A closed loop has users (concurrency) with requests or a duration; an open loop has arrivals: a
-    constant rate, Poisson arrivals of a mean rate, stages, a spike, or those
-    of the file `trace`, `speed` times as fast. A sweep goes through levels of either.
+    constant rate, Poisson arrivals of a mean rate, stages, a spike, or those of `trace`, a file or the id of a recorded
+    run, `speed` times as fast. A sweep goes through levels of either.
 
     In an open loop `concurrency` caps the connections (None: 1,000); in a closed loop it is the number of users.
     `workers` processes share it exactly: all figures are of the whole run. Before the profile its load is made for
@@ -103,6 +105,15 @@ class Load(Strict):
         if self.sweep is not None:
             return self.sweep.rates is not None
         return any(value is not None for _, value in self._profiles())
+
+    @property
+    def trace_run(self) -> str | None:
+        """The recorded run whose arrivals are made again; None where `trace` names a file."""
+        return self.trace if self.trace is not None and _RUN_ID.fullmatch(self.trace) else None
+
+    @property
+    def trace_file(self) -> str | None:
+        return self.trace if self.trace_run is None else None
 
     @property
     def rate_may_change(self) -> bool:

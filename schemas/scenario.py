@@ -214,7 +214,7 @@ class Scenario(Strict):
         auths = [auth for auth in (self.auth, *(step.auth for step in self.all_steps)) if auth is not None]
         secrets = [secret.file for auth in auths for _, secret in auth.secrets() if not isinstance(secret, str)]
         bodies = [file for step in self.all_steps for file in step.request.files]
-        trace = [] if self.load.trace is None else [self.load.trace]
+        trace = [] if self.load.trace_file is None else [self.load.trace_file]
         return [*(feed.file for feed in self.data), *trace, *bodies, *secrets, *self.tls.files]
 
     @property

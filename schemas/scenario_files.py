@@ -30,7 +30,7 @@ def with_files(scenario: "Scenario", resolve: Resolve) -> "Scenario":
 
 
 def _of_load(load: Load, resolve: Resolve) -> Load:
-    return load if load.trace is None else load.model_copy(update={"trace": resolve(load.trace)})
+    return load if load.trace_file is None else load.model_copy(update={"trace": resolve(load.trace_file)})
 
 
 def _of_step(step: "Step | SetupStep", resolve: Resolve) -> dict[str, object]:

@@ -114,6 +114,7 @@ async def create_run(
             "of the log"
         )
     await check_scenario(scenario, context.targets)
+    await _check_trace(context, scenario)
     if baseline is not None:
         async with context.platform.database.read() as conn:
             await context.find_run(conn, baseline)
@@ -131,6 +132,17 @@ async def create_run(
     links = links_of(request.run_id)
     response.headers["Location"] = links.self
     return RunTicket(run_id=request.run_id, status="queued", links=links)
+
+
+async def _check_trace(context: ApiContext, scenario: Scenario) -> None:
+    """A run whose arrivals are wanted again has to be there, and over."""
+    if (wanted := scenario.load.trace_run) is None:
+        return
+    async with context.platform.database.read() as conn:
+        found = await views.run_result(conn, wanted)
+    if found is None or found.status not in views.TERMINAL:
+        state = "there is no such run" if found is None else f"it is {found.status}"
+        raise MalformedRequest(f"load.trace: run {wanted} is no trace: {state}")
 
 
 async def list_runs(

@@ -37,10 +37,10 @@ from services.runner.pipe import ChangeRate, Finished, Policy, Stop
 from services.runner.placing import allot, place, policy_for
 from services.runner.preparing import known_values
 from services.runner.reach import reached_by
+from services.runner.recorded import trace_of
 from services.runner.request import endpoint_of
 from services.runner.resolving import allowed_addresses
 from services.runner.step_templates import Sources, pools_of
-from services.runner.traces import read_trace
 from services.runner.transports import check_transport
 from services.runner.voice import RunVoice, one_line
 
@@ -161,9 +161,7 @@ class OneRun:
         self._reached = reached_by(policy, self._scenario, settings)
         pools_of(self._reached, Sources(known_values(self._reached, 0, os.environ)))
         check_transport(self._reached)
-        load = self._reached.load
-        if load.trace is not None:
-            await asyncio.to_thread(read_trace, load.trace, load.speed)  # told here in one line, before any worker
+        await trace_of(self._reached.load, self._platform.log)  # told here in one line, before any worker
         with contextlib.suppress(TargetUnresolved):
             await allowed_addresses(endpoint_of(self._scenario.target, self._scenario.unix), policy)
         return policy

@@ -46,12 +46,13 @@ from services.runner.pipe import (
 from services.runner.plan import Ending, EnginePlan, Tally
 from services.runner.preparing import Prepared, known_values, prepare
 from services.runner.publisher import Publisher
+from services.runner.recorded import trace_of
 from services.runner.request import Endpoint
 from services.runner.setup import performed
 from services.runner.sharding import Share
 from services.runner.spool import Spool
 from services.runner.step_templates import literals_of
-from services.runner.traces import read_trace
+from services.runner.traces import Trace
 from services.runner.transports import dialer_for
 
 SWITCH_INTERVAL_S = 0.0005
@@ -134,7 +135,7 @@ class _Work:
         )
         dialer = dialer_for(self._scenario, assignment.policy)
         ready = await self._prepared()
-        plan = self._plan(ready)
+        plan = self._plan(ready, await trace_of(self._scenario.load, log))
         _settle_collector()
         _report(Ready(os.getpid()))
         self._engine = engine = self._make_engine(plan, ready, dialer, publisher, await self._t0_ns)
@@ -190,7 +191,7 @@ class _Work:
     def _dialer_to(self, endpoint: Endpoint) -> Dialer:
         return dialer_for(self._scenario, self._assignment.policy, endpoint)
 
-    def _plan(self, ready: Prepared) -> EnginePlan:
+    def _plan(self, ready: Prepared, trace: Trace | None) -> EnginePlan:
         scenario = self._scenario
         return EnginePlan(
             run_id=self._assignment.run_id,
@@ -200,7 +201,7 @@ class _Work:
             load=scenario.load,
             timeouts=scenario.timeouts,
             share=Share(self._assignment.worker, self._assignment.workers),
-            trace=None if scenario.load.trace is None else read_trace(scenario.load.trace, scenario.load.speed),
+            trace=trace,
             limits_s={step.name: step.timeout_s for step in scenario.steps if step.timeout_s is not None},
         )
 

@@ -93,6 +93,12 @@ async def test_a_target_is_judged_by_its_address(http: httpx.AsyncClient) -> Non
         assert status == 202 or answer.json()["type"] == "target-not-allowed"
 
 
+async def test_a_run_whose_arrivals_are_wanted_again_must_be_a_known_run(http: httpx.AsyncClient) -> None:
+    answer = await http.post("/v1/runs", json={"target": TARGET, "load": {"trace": "0" * 32}})
+    assert answer.status_code == 400
+    assert "there is no such run" in answer.text
+
+
 async def test_a_baseline_must_be_a_known_run(
     http: httpx.AsyncClient, projector: Projector, platform: Platform
 ) -> None:

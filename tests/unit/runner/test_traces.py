@@ -10,6 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.load import Load
+from schemas.scenario import Scenario
+from schemas.scenario_files import with_files
 from services.runner.errors import ScenarioNotRunnable
 from services.runner.pacing import SECOND_US, Schedule
 from services.runner.sharding import Share
@@ -100,3 +102,10 @@ def test_a_header_is_not_needed(tmp_path: Path) -> None:
 def test_a_trace_that_makes_no_sense_is_refused_with_what_to_do(load: dict[str, object], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         Load.model_validate(load)
+
+
+def test_a_run_is_no_file_that_has_to_be_here() -> None:
+    of_a_run = Scenario.model_validate({"target": "http://h/", "load": {"trace": "0" * 32}})
+    of_a_file = Scenario.model_validate({"target": "http://h/", "load": {"trace": "./" + "0" * 32}})
+    assert with_files(of_a_run, lambda path: f"/x/{path}").load.trace == "0" * 32
+    assert with_files(of_a_file, lambda path: f"/x/{path}").load.trace == "/x/./" + "0" * 32
