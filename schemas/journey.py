@@ -7,6 +7,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from schemas.base import Strict
 from schemas.load import Seconds
 from schemas.outcomes import ERROR_KINDS, ErrorKind
+from schemas.patterns import compiled
 from schemas.units import parse_duration_s
 
 LONGEST_THINK_S = 3_600.0
@@ -108,10 +109,5 @@ def checked_jmespath(path: str) -> str:
 
 def checked_regex(pattern: str) -> str:
     """The same pattern; raises ValueError in one line where it is none."""
-    import re
-
-    try:
-        re.compile(pattern)
-    except (re.error, OverflowError, RecursionError) as error:
-        raise ValueError(f"/{pattern}/ is no regular expression: {error}") from None
+    compiled(pattern)
     return pattern

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from schemas.checks import Check, parse_check
 from schemas.journey import Extract
+from schemas.patterns import compiled
 from services.runner.answer import Answer
 from services.runner.decoding import BodyUnreadable
 
@@ -110,7 +111,7 @@ def _text_test(check: Check) -> Callable[[str], bool]:
         case "contains":
             return lambda text: wanted in text
         case "matches":
-            pattern = re.compile(wanted)
+            pattern = compiled(wanted)
             return lambda text: pattern.search(text) is not None
         case _:
             return lambda text: True  # it is there
@@ -128,7 +129,7 @@ def _json_test(check: Check) -> Callable[[object], bool]:
         case "contains":
             return lambda found: _contains(found, wanted)
         case "matches":
-            pattern = re.compile(str(wanted))
+            pattern = compiled(str(wanted))
             return lambda found: isinstance(found, str) and pattern.search(found) is not None
         case _:
             compare = _COMPARE[check.operator]
@@ -184,7 +185,7 @@ def _find_of(extract: Extract) -> Find:
     if extract.header is not None:
         name = extract.header.lower()
         return lambda answer: answer.header(name)
-    pattern = re.compile(extract.regex or "")
+    pattern = compiled(extract.regex or "")
     group = 1 if pattern.groups else 0
 
     def find(answer: Answer) -> object:

@@ -7,15 +7,20 @@ from itertools import pairwise
 
 import pytest
 
+from schemas.journey import Extract
 from schemas.outcomes import RequestOutcome, Ruling
 from schemas.scenario import Scenario
+from services.runner.answer import Answer
 from services.runner.request import WireRequest
+from services.runner.rules import Rules
 from services.runner.step_templates import wire_pools
 from services.runner.templates import LiteralTemplate, RequestTemplate
 from tests.unit.runner.journeys import journey, run
 from tests.unit.runner.notebook import Notebook
 from tests.unit.runner.servers import Serve
 from tests.unit.runner.site import PACKED, Site
+
+EXPONENTIAL = Extract(regex="^(a|aa)+$")
 
 
 async def outcomes_of(
@@ -134,6 +139,20 @@ async def test_what_is_extracted_reaches_the_steps_that_follow_in_the_same_itera
     assert site.lines == [
         "GET /login", "GET /id-3/token-t1/trace-abc", "GET /login", "GET /id-3/token-t2/trace-abc",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("rules", [Rules(["body matches /^(a|aa)+$/"], {}), Rules([], {"x": EXPONENTIAL})])
+def test_a_body_made_to_hold_an_expression_up_breaks_the_rule_in_linear_time(rules: Rules) -> None:
+    body = b"a" * 1_000_000 + b"!"  # a hundred of them hold a backtracking engine up for ever
+    found = rules.read(Answer(200, b"HTTP/1.1 200 OK\r\n\r\n", body, 1))
+    assert found.broken in ("body matches /^(a|aa)+$/", "extract x (nothing found)")
+
+
+def test_an_expression_finds_text_beyond_ascii_and_a_group_that_took_nothing_is_nothing_found() -> None:
+    answer = Answer(200, b"HTTP/1.1 200 OK\r\n\r\n", "größe: süß".encode(), 1)
+    first = Rules(["body matches /ö.e/"], {"x": Extract(regex=": (.+)")}).read(answer)
+    assert (first.broken, first.values) == (None, {"x": "süß"})
+    assert Rules([], {"x": Extract(regex="größe(bitte)?")}).read(answer).broken == "extract x (nothing found)"
 
 
 async def test_a_value_that_is_not_there_ends_the_iteration(serve: Serve) -> None:
