@@ -1,10 +1,11 @@
-"""Owns the records of the `breaches` topic. It must not evaluate an SLA."""
+"""Owns the records of the `breaches` topic: what became of promises while a run is on. It must not evaluate one."""
 
 from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter
 
 from schemas.lifecycle import Record
+from schemas.results import LevelVerdict
 
 
 class SlaBreached(Record):
@@ -35,5 +36,16 @@ class SlaRecovered(Record):
     actual: float | None
 
 
-BreachRecord = Annotated[SlaBreached | SlaRecovered, Field(discriminator="type")]
-BREACH_RECORDS: TypeAdapter[BreachRecord] = TypeAdapter(BreachRecord)
+class LevelJudged(Record):
+    """A level of a search for capacity is over and all that it began has ended: what came of it."""
+
+    type: Literal["LevelJudged"] = "LevelJudged"
+    level: int
+    rate_per_s: float | None
+    verdict: LevelVerdict
+    reasons: tuple[str, ...] = ()
+
+
+BreachRecord = SlaBreached | SlaRecovered
+PromiseRecord = Annotated[SlaBreached | SlaRecovered | LevelJudged, Field(discriminator="type")]
+BREACH_RECORDS: TypeAdapter[PromiseRecord] = TypeAdapter(PromiseRecord)

@@ -5,11 +5,14 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field, model_validator
 
 from schemas.base import Strict
-from schemas.units import parse_rate_per_s, parse_whole_s
+from schemas.units import parse_rate_per_s, parse_share, parse_whole_s
 
 MAX_LEVELS = 64
 DEFAULT_SETTLE_S = 2
 DEFAULT_MEASURE_S = 10
+DEFAULT_TOLERANCE = 0.05
+MAX_PROLONGED = 2
+"""How often a level of a search that had too few requests for a promise is tried again, for twice as long."""
 
 WholeSeconds = Annotated[int, BeforeValidator(parse_whole_s), Field(ge=1, le=86_400)]
 PerSecond = Annotated[float, BeforeValidator(parse_rate_per_s), Field(gt=0, le=1_000_000)]
@@ -29,6 +32,25 @@ class Steps(Strict):
     def values(self) -> list[float]:
         apart = (self.to - self.from_) / (self.steps - 1)
         return [round(self.from_ + apart * step, 6) for step in range(self.steps - 1)] + [self.to]
+
+
+class CapacitySearch(Strict):
+    """The highest arrival rate that keeps all promises, between `from` and `to`: doubled until one breaks, then halved
+    in until the interval is no wider than `tolerance` of its upper end."""
+
+    from_: Annotated[PerSecond, Field(alias="from")]
+    to: PerSecond
+    settle_s: Annotated[WholeSeconds, Field(alias="settle")] = DEFAULT_SETTLE_S
+    measure_s: Annotated[WholeSeconds, Field(alias="measure")] = DEFAULT_MEASURE_S
+    tolerance: Annotated[float, BeforeValidator(parse_share), Field(ge=0.005, le=0.5)] = DEFAULT_TOLERANCE
+
+    model_config = Strict.model_config | {"populate_by_name": True}
+
+    @model_validator(mode="after")
+    def _upwards(self) -> "CapacitySearch":
+        if self.to <= self.from_:
+            raise ValueError(f"a search for capacity goes up: make `to` more than `from`, {self.from_:g}/s")
+        return self
 
 
 class Sweep(Strict):

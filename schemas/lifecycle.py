@@ -44,11 +44,15 @@ class RateChangeRequested(Record):
 
 
 class RateChanged(Record):
-    """The rate of the whole run from `at_us` on, microseconds after t0, the beginning of a second for all workers."""
+    """The rate of the whole run from `at_us` on, microseconds after t0, the beginning of a second for all workers.
+
+    level: of a search for capacity, which begins then; None where somebody asked for another rate.
+    """
 
     type: Literal["RateChanged"] = "RateChanged"
     at_us: int
     rate_per_s: float
+    level: int | None = None
 
 
 class WorkerPlacement(Frozen):

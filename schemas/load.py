@@ -7,11 +7,11 @@ from typing import Annotated, Literal, NamedTuple
 from pydantic import BeforeValidator, Field, model_validator
 
 from schemas.base import Strict
-from schemas.levels import PerSecond, Sweep, WholeSeconds
+from schemas.levels import CapacitySearch, PerSecond, Sweep, WholeSeconds
 from schemas.units import parse_duration_s, parse_rate_per_s
 
 LoadKind = Literal[
-    "iterations", "constant_concurrency", "constant_rate", "poisson", "stages", "spike", "sweep", "trace"
+    "iterations", "constant_concurrency", "constant_rate", "poisson", "stages", "spike", "sweep", "capacity", "trace"
 ]
 RATES_CHANGE: frozenset[LoadKind] = frozenset({"constant_rate", "poisson", "stages", "spike"})
 """Kinds whose rate somebody may change while the run is on."""
@@ -70,7 +70,8 @@ class Spike(Strict):
 class Load(Strict):
     """How much load. A closed loop has users (concurrency) with requests or a duration; an open loop has arrivals: a
     constant rate, Poisson arrivals of a mean rate, stages, a spike, or those of `trace`, a file or the id of a recorded
-    run, `speed` times as fast. A sweep goes through levels of either.
+    run, `speed` times as fast. A sweep goes through levels of either, a search for
+    `capacity` through rates that it finds on its way: its end is not known before.
 
     In an open loop `concurrency` caps the connections (None: 1,000); in a closed loop it is the number of users.
     `workers` processes share it exactly: all figures are of the whole run. Before the profile its load is made for
@@ -85,6 +86,7 @@ class Load(Strict):
     stages: Annotated[tuple[Stage, ...], Field(min_length=1, max_length=1000)] | None = None
     spike: Spike | None = None
     sweep: Sweep | None = None
+    capacity: CapacitySearch | None = None
     trace: Annotated[str, Field(min_length=1)] | None = None
     speed: Annotated[float, Field(gt=0, le=1000)] = 1.0
     warmup_s: Annotated[WholeSeconds | None, Field(alias="warmup")] = None
@@ -135,7 +137,9 @@ class Load(Strict):
     def phases(self) -> Sequence[Phase]:
         """What is judged and what is not, in order; the last phase has no end."""
         before_s, until_s = self.warmup_s or 0, self.judged_until_s
-        phases = [Phase(0, ~0)] if before_s or self.sweep is not None else []
+        phases = [Phase(0, ~0)] if before_s or self.has_levels else []
+        if self.capacity is not None:
+            return phases  # the rest is found on the way
         if self.sweep is None:
             phases.append(Phase(before_s, 0))
         else:
@@ -149,7 +153,7 @@ class Load(Strict):
     @property
     def has_levels(self) -> bool:
         """Whether its stages are levels, each of which is judged for itself."""
-        return self.sweep is not None
+        return self.sweep is not None or self.capacity is not None
 
     @property
     def mean_rate_per_s(self) -> float | None:
@@ -182,6 +186,7 @@ class Load(Strict):
             ("stages", self.stages),
             ("spike", self.spike),
             ("sweep", self.sweep),
+            ("capacity", self.capacity),
             ("trace", self.trace),
         )
 
@@ -192,6 +197,8 @@ class Load(Strict):
             raise ValueError(f"{given[0]} and {given[1]} are two profiles: a load has one")
         if self.requests is not None and (self.ramps() or self.sweep is not None):
             raise ValueError(f"{given[0]} say how many requests there are: leave `requests` out")
+        if self.capacity is not None and (self.requests or self.duration_s or self.cooldown_s):
+            raise ValueError("a search for capacity ends when it has found it: leave requests, duration, cooldown out")
         if self.trace is not None and (self.requests or self.duration_s or self.warmup_s or self.cooldown_s):
             raise ValueError("a trace is made as it stands: leave `requests`, `duration`, `warmup` and `cooldown` out")
         if self.speed != 1 and self.trace is None:
@@ -217,7 +224,7 @@ class Load(Strict):
             ends_s = self.spike.after_s + self.spike.lasting_s
             if (self.duration_s or 0.0) < ends_s:
                 raise ValueError(f"the spike ends after {ends_s:g} s: give the load a `duration` of that at least")
-        elif self.requests is None and self.duration_s is None and self.sweep is None and self.trace is None:
+        elif self.requests is None and self.duration_s is None and not self.has_levels and self.trace is None:
             object.__setattr__(self, "duration_s", DEFAULT_DURATION_S)
         self._check_edges()
         if self.mean_rate_per_s == 0:

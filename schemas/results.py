@@ -103,12 +103,17 @@ class Validity(Frozen):
 
 
 class Capacity(Frozen):
-    """The highest rate that met the SLA, its interval and the knee, in requests per second."""
+    """The highest rate that met the SLA, its interval and the knee, in requests per second.
 
-    rate: float
-    low: float
-    high: float
+    rate, low: None where not even the lowest rate met it. high: the lowest rate that broke it, None where none did.
+    note: why the interval is not closed, where it is not.
+    """
+
+    rate: float | None
+    low: float | None
+    high: float | None
     knee: float | None = None
+    note: str = ""
 
 
 class Level(Frozen):

@@ -181,6 +181,21 @@ class Scenario(Strict):
         return self
 
     @model_validator(mode="after")
+    def _searches_by_promises(self) -> "Scenario":
+        if self.load.capacity is None:
+            return self
+        if not self.sla:
+            raise ValueError("a search for capacity needs a promise to keep: give an `sla`, like 'p95 < 200ms'")
+        for sla in self.sla:
+            if sla.unit == "per_s":
+                raise ValueError(f"SLA '{sla.text}': a search for capacity finds the rate itself: leave it out")
+            if sla.window_s is not None or sla.after_s or sla.abort:
+                raise ValueError(
+                    f"SLA '{sla.text}': a search for capacity judges whole levels: leave over, after and abort out"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _values_known(self) -> "Scenario":
         for what, names in (
             ("setup steps", [step.name for step in self.setup]),

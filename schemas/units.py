@@ -29,6 +29,18 @@ def parse_whole_s(text: str | float) -> int:
     return int(seconds)
 
 
+def parse_share(text: str | float) -> float:
+    """A share of one from "5%" or a plain number like 0.05."""
+    if isinstance(text, str) and text.strip().endswith("%"):
+        text, per = text.strip().removesuffix("%"), 100
+    else:
+        per = 1
+    try:
+        return float(text) / per
+    except ValueError:
+        raise ValueError(f"'{text}' is not a share: write it like 5% or 0.05") from None
+
+
 def parse_days(text: str) -> float:
     """Days of "30d", "12h" or a bare number of days. Raises ValueError with what was expected."""
     compact = text.strip()

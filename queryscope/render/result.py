@@ -7,7 +7,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from schemas.results import Distribution, Level, Metrics, Regression, RunResult, SlaResult
+from schemas.results import Capacity, Distribution, Level, Metrics, Regression, RunResult, SlaResult
 
 VERDICT_STYLES = {
     "pass": "bold green",
@@ -60,8 +60,20 @@ def _measured(result: RunResult) -> Iterable[RenderableType]:
     yield _latencies(result)
     if result.load.levels:
         yield levels_table(result.load.levels, scheduled=result.load.intended_rps is not None)
+    if result.load.capacity is not None:
+        yield _capacity(result.load.capacity)
     if result.metrics.tokens:
         yield _tokens(result.metrics.tokens, result.metrics)
+
+
+def _capacity(found: Capacity) -> RenderableType:
+    if found.rate is None:
+        rate = "none" if found.high is None else f"none, {found.high:g}/s broke a promise"
+    else:
+        high = "no limit seen" if found.high is None else f"{found.high:g}/s broke a promise"
+        rate = f"{found.rate:g}/s kept all promises, {high}"
+    knee = "" if found.knee is None else f" · knee at {found.knee:g}/s"
+    return Text(f"  capacity: {rate}{knee}" + (f" · {found.note}" if found.note else ""))
 
 
 def _headline(result: RunResult) -> RenderableType:

@@ -76,6 +76,7 @@ def record_types() -> Mapping[str, RecordType]:
         (RUNS, lifecycle.RunArchived),
         (BREACHES, breaches.SlaBreached),
         (BREACHES, breaches.SlaRecovered),
+        (BREACHES, breaches.LevelJudged),
         (SUMMARIES, summary.RunSummary),
         (DIAGNOSES, diagnosis.DiagnosisReady),
     ]

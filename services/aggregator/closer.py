@@ -13,6 +13,7 @@ from backbone.consumer import Stores
 from backbone.database import tables as t
 from backbone.database.outbox import Outbox
 from backbone.views import timeline
+from schemas.breaches import LevelJudged
 from schemas.lifecycle import RunAccepted
 from schemas.results import TimelineRow
 from schemas.scenario import Scenario
@@ -31,6 +32,7 @@ from services.aggregator.fold import FoldedMark
 from services.aggregator.progress import WorkerProgress
 from services.aggregator.projecting import state_event
 from services.aggregator.run_state import RunState, state_from_bytes
+from services.aggregator.search import level_over
 from services.aggregator.seconds import Part, sum_parts
 from services.aggregator.verdict import Ending, Judgement, judge, unmeasured
 
@@ -172,17 +174,20 @@ class RunCloser:
     async def _close(self, run: OpenRun, snapshot: Snapshot) -> None:
         first = run.next_window
         closed: list[ClosedWindow] = []
+        over: list[LevelJudged] = []
         while run.next_window <= snapshot.until:
             window = run.next_window
             marks = [folded for folded in snapshot.marks if folded.window == window]
             is_last = snapshot.all_closed and window == snapshot.until
             closed.append(close_window(run, snapshot.partials.get(window, ()), marks, snapshot.progress, is_last))
+            level = level_over(run, window, [folded.mark for folded in marks])
+            over += [level] if level is not None else []
         events = [event for each in closed for event in _events(each)]
         async with self._database.write() as conn:
             await store.move_on(conn, run.run_id, first, run.next_window, run.state.to_bytes(), events=events)
             await store.save_timeline(conn, [row for each in closed for row in each.rows])
             if not snapshot.row.logged:
-                for breach in [breach for each in closed for breach in each.breaches]:
+                for breach in [*(breach for each in closed for breach in each.breaches), *over]:
                     await self.outbox.add(conn, BREACHES, breach)
             await store.delete_before(conn, run.run_id, run.next_window - HISTORY_S)
 

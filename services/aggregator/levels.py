@@ -54,7 +54,7 @@ def judge_level(run: OpenRun, number: int, level: LevelState) -> JudgedLevel:
     """One level on its own figures."""
     load = run.scenario.load
     totals = level.totals.get(TOTAL, Totals())
-    ends_s = None if load.sweep is None else (level.from_s or 0) + load.sweep.measure_s
+    ends_s = level.ends_s if load.sweep is None else (level.from_s or 0) + load.sweep.measure_s
     metrics = metrics_of(totals, ends_s)
     promises = [_promise(run, index, level, metrics) for index in range(len(run.scenario.sla))]
     validity = judge_validity(load, level.marks, totals, EventCounts())

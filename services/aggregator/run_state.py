@@ -24,6 +24,8 @@ class _StoredLevel(msgspec.Struct, array_like=True):
     marks: MarkTotals
     from_s: int | None
     rate_per_s: float | None
+    ends_s: int | None = None
+    told: bool = False
 
 
 class _Stored(msgspec.Struct, array_like=True):
@@ -43,14 +45,18 @@ class _Stored(msgspec.Struct, array_like=True):
 
 @dataclass(slots=True)
 class LevelState:
-    """One level of a run. from_s: the second at which measuring began, None before that; rate_per_s: where the run
-    found it only on its way."""
+    """One level of a run. from_s, ends_s: the seconds at which measuring began and was over, None before that.
+
+    rate_per_s: where the run found it only on its way. told: whether the run has been told what came of it.
+    """
 
     promises: list[PromiseState]
     totals: StepTotals = field(default_factory=dict)
     marks: MarkTotals = field(default_factory=MarkTotals)
     from_s: int | None = None
     rate_per_s: float | None = None
+    ends_s: int | None = None
+    told: bool = False
 
 
 @dataclass(slots=True)
@@ -104,9 +110,13 @@ class RunState:
         self.stage = max((mark.stage for mark in marks), default=self.stage)
         if self.has_levels and self.stage >= 0 and (level := self.level_of(self.stage)).from_s is None:
             level.from_s, self.level, self.promises, self.judged_s = window, self.stage, level.promises, 0
+        if self.stage < 0 and (over := self.levels.get(self.level)) is not None and over.from_s is not None:
+            over.ends_s = window if over.ends_s is None else over.ends_s
         if self.judged_s or self.stage >= 0:
             self.judged_s += 1
         for mark in marks:
+            if self.has_levels and mark.stage < 0 and mark.rate_per_s is not None:
+                self.level_of(~mark.stage).rate_per_s = mark.rate_per_s
             if mark.stage >= 0:
                 self.marks.add(mark)
                 if self.has_levels:
@@ -127,7 +137,14 @@ class RunState:
             self.level,
             [
                 _StoredLevel(
-                    number, each.promises, _stored_totals(each.totals), each.marks, each.from_s, each.rate_per_s
+                    number,
+                    each.promises,
+                    _stored_totals(each.totals),
+                    each.marks,
+                    each.from_s,
+                    each.rate_per_s,
+                    each.ends_s,
+                    each.told,
                 )
                 for number, each in sorted(self.levels.items())
             ],
@@ -155,7 +172,9 @@ def state_from_bytes(data: bytes, promises: int, *, has_levels: bool = False) ->
             "a run's stored state has another format: move the database file away and it is rebuilt from the log"
         )
     levels = {
-        each.level: LevelState(each.promises, _totals(each.totals), each.marks, each.from_s, each.rate_per_s)
+        each.level: LevelState(
+            each.promises, _totals(each.totals), each.marks, each.from_s, each.rate_per_s, each.ends_s, each.told
+        )
         for each in stored.levels
     }
     return RunState(

@@ -23,7 +23,7 @@ from backbone.telemetry import get_logger
 from backbone.tracing import traced
 from backbone.waiting import backoff_s, pause
 from backbone.wiring import Wiring
-from schemas.breaches import SlaBreached, SlaRecovered
+from schemas.breaches import LevelJudged, SlaBreached, SlaRecovered
 from schemas.lifecycle import RunArchived, RunJudged, RunLost, WorkerLost
 from schemas.outcomes import WorkerFence
 from schemas.summary import RunSummary
@@ -55,7 +55,8 @@ class AggregatorService:
         name,
         reads=(OUTCOMES, RUNS, DIAGNOSES),
         writes=(
-            WorkerFence, WorkerLost, SlaBreached, SlaRecovered, RunJudged, RunLost, RunSummary, RunArchived,
+            WorkerFence, WorkerLost, SlaBreached, SlaRecovered, LevelJudged, RunJudged, RunLost, RunSummary,
+            RunArchived,
         ),
     )  # fmt: skip
 

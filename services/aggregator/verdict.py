@@ -37,6 +37,7 @@ from schemas.summary import OutcomeRange, RunSummary
 from services.aggregator.closing import OpenRun
 from services.aggregator.levels import JudgedLevel, judge_levels, seconds_of, sweep_promises, sweep_validity
 from services.aggregator.progress import WorkerProgress
+from services.aggregator.search import capacity_of, search_promises, search_validity
 from services.aggregator.sla_watch import result as promise_result
 
 LOST_REASON = "the run's process died: what it had published is counted, its end is missing"
@@ -76,7 +77,7 @@ def judge(
     events = count_events(progress.values(), run.state.unjudged)
     promises = [_promise(run, index, metrics) for index in range(len(run.scenario.sla))]
     if levels:
-        promises = sweep_promises(levels)
+        promises = sweep_promises(levels) if run.scenario.load.capacity is None else search_promises(levels)
     validity = _validity(run, progress, events, promises, levels)
     ending = _ending(run, progress, validity, [shown for shown, _ in promises], failure)
     finished_at_us = _finished_at(run, totals)
@@ -158,7 +159,7 @@ def _validity(
     own = judge_validity(load, marks, totals, events)
     reasons, warnings = list(own.reasons), list(own.warnings)
     if levels is not None:
-        of_levels = sweep_validity(levels)
+        of_levels = sweep_validity(levels) if load.capacity is None else search_validity(levels)
         reasons, warnings = reasons + of_levels[0], warnings + of_levels[1]
     if any(worker.stopped != "completed" for worker in progress.values()):
         # Cut short, it did not intend to deliver the rest; what was lost is lost all the same.
@@ -233,7 +234,15 @@ def _load(run: OpenRun, levels: Sequence[JudgedLevel] | None, metrics: Metrics) 
     info = load_info(run.scenario.load)
     if run.scenario.load.trace is not None and metrics.duration_s:  # only its marks tell how much it intended
         return info.model_copy(update={"intended_rps": run.state.marks.intended / metrics.duration_s})
-    return info if levels is None else info.model_copy(update={"levels": [each.shown for each in levels]})
+    if levels is None:
+        return info
+    found: dict[str, object] = {"levels": [each.shown for each in levels]}
+    search = run.scenario.load.capacity
+    if search is not None:
+        found |= {"capacity": capacity_of(run, search, levels)}
+        if metrics.duration_s:
+            found |= {"intended_rps": run.state.marks.intended / metrics.duration_s}
+    return info.model_copy(update=found)
 
 
 def _regression(run: OpenRun, rows: Sequence[TimelineRow], metrics: Metrics) -> Regression | None:

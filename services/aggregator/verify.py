@@ -20,7 +20,7 @@ from backbone.database.engine import Database, open_database
 from backbone.log.port import Log
 from backbone.platform import Platform
 from backbone.urls import sqlite_url
-from schemas.breaches import SlaBreached, SlaRecovered
+from schemas.breaches import LevelJudged, SlaBreached, SlaRecovered
 from schemas.codec import decode_line
 from schemas.diagnosis import DIAGNOSIS_RECORDS
 from schemas.lifecycle import RunAccepted, RunJudged, RunLost
@@ -34,7 +34,7 @@ from services.aggregator.rebuild import read_lines, rebuild_into, terminal_runs
 
 TABLES = (t.runs, t.run_timeline, t.sla_results)
 DERIVED: Mapping[str, type[BaseModel]] = {
-    each.__name__: each for each in (RunJudged, RunLost, SlaBreached, SlaRecovered, RunSummary)
+    each.__name__: each for each in (RunJudged, RunLost, SlaBreached, SlaRecovered, LevelJudged, RunSummary)
 }
 DIGEST_BYTES = 16
 

@@ -167,7 +167,7 @@ def _same_work(one: Scenario, other: Scenario) -> bool:
 
 
 def _timeless(load: Load) -> tuple[object, ...]:
-    return load.concurrency, load.rate_per_s, load.poisson_per_s, load.sweep, *load.ramps()
+    return load.concurrency, load.rate_per_s, load.poisson_per_s, load.sweep, load.capacity, *load.ramps()
 
 
 def _floats(values: Sequence[float | None]) -> np.typing.NDArray[np.float64]:

@@ -23,7 +23,7 @@ from backbone.undecodable import undecodable
 from backbone.waiting import backoff_s, pause
 from backbone.wiring import Wiring
 from schemas.base import derived_id
-from schemas.breaches import BREACH_RECORDS, BreachRecord, SlaBreached
+from schemas.breaches import BREACH_RECORDS, PromiseRecord, SlaBreached
 from schemas.codec import decode_line
 from schemas.diagnosis import DiagnosisReady
 from schemas.sla import parse_sla
@@ -152,7 +152,7 @@ def _load_statistics() -> None:
     threading.Thread(target=importlib.import_module, args=("scipy.stats",), daemon=True).start()
 
 
-def _trigger_of(topic: str, line: bytes) -> RunSummary | BreachRecord:
+def _trigger_of(topic: str, line: bytes) -> RunSummary | PromiseRecord:
     try:
         return decode_line(SUMMARY_RECORDS, line) if topic == SUMMARIES else decode_line(BREACH_RECORDS, line)
     except ValidationError as error:

@@ -11,7 +11,18 @@ from backbone.platform import Platform
 from schemas.lifecycle import RunAccepted, WorkerPlacement
 from schemas.scenario import Scenario
 from services.runner.errors import WorkerDied, WorkerVanished
-from services.runner.pipe import Assignment, ChangeRate, Command, Finished, Policy, Progress, Ready, Start, Stop
+from services.runner.pipe import (
+    Assignment,
+    ChangeRate,
+    Command,
+    Finished,
+    Policy,
+    Progress,
+    Ready,
+    RunLevel,
+    Start,
+    Stop,
+)
 from services.runner.worker_process import WorkerProcess
 
 SETTLE_WITHIN_S = 10.0
@@ -45,8 +56,8 @@ class Crew:
             if self._started:
                 self._tell(wish)
 
-    def change_rate(self, change: ChangeRate) -> None:
-        """The rate of an open loop that is on."""
+    def change_rate(self, change: ChangeRate | RunLevel) -> None:
+        """The rate of an open loop that is on, for good or for a level."""
         self._tell(change)
 
     async def finished(self) -> dict[int, Finished]:

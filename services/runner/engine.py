@@ -21,6 +21,7 @@ from services.runner.marks import MarkBuilder
 from services.runner.mix import in_turn, step_sequence
 from services.runner.pacing import SECOND_US
 from services.runner.phases import RunPhases
+from services.runner.pipe import RunLevel
 from services.runner.plan import Ending, EnginePlan, Recorder, Tally
 from services.runner.request import WireRequest
 from services.runner.response_head import UNREAD_HEAD, read_head
@@ -121,6 +122,14 @@ class Engine:
         self._rates[at_us // SECOND_US] = rate_per_s
         self._load.change_rate(at_us, rate_per_s)
         self._end_if_over()
+
+    def run_level(self, told: RunLevel) -> None:
+        """One more level, which begins when the last one has ended."""
+        self._phases.add(told.at_us, ~told.level)
+        self._phases.add(told.measured_us, told.level)
+        self._phases.add(told.ends_us, ~told.level)
+        self.change_rate(told.at_us, told.rate_per_s)
+        self._load.change_rate(told.ends_us, told.rest_per_s)
 
     def final_mark(self, ending: Ending, unacknowledged: int) -> WindowMark:
         """Marks the windows still open and returns the last one's mark, after `run`."""

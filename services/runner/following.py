@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from backbone.log.errors import LogUnavailable
 from backbone.log.port import Log
 from schemas.base import UnixMicros
-from schemas.breaches import BREACH_RECORDS, SlaBreached
+from schemas.breaches import BREACH_RECORDS, LevelJudged, SlaBreached
 from schemas.codec import decode_line
 from schemas.lifecycle import (
     RUN_RECORDS,
@@ -66,6 +66,7 @@ class RunWords:
     questions: list[tuple[ClockProbe, UnixMicros]] = field(default_factory=list)
     rate_wishes: list[float] = field(default_factory=list)
     rates: list[RateChanged] = field(default_factory=list)
+    levels: dict[int, LevelJudged] = field(default_factory=dict)
     answers: dict[tuple[str, int], tuple[ClockProbe, UnixMicros]] = field(default_factory=dict)
 
     @property
@@ -86,16 +87,23 @@ class RunWords:
                 self.stop = self.stop or Stop("aborted", f"{record.expression} was broken")
             case RunCancelRequested():
                 self.stop = self.stop or Stop("cancelled", record.reason)
-            case RateChangeRequested():
-                self.rate_wishes.append(record.rate_per_s)
-            case RateChanged():
-                self.rates.append(record)
             case RunFailed() | WorkerLost() | RunLost():
                 self.over = self.over or record.reason
             case RunJudged():
                 self.judged = True  # maybe before its runner has said that it is finished
+            case RateChangeRequested() | RateChanged() | LevelJudged():
+                self._note_rates(record)
             case _:
                 self._note_workers(record, heard_at)
+
+    def _note_rates(self, record: RateChangeRequested | RateChanged | LevelJudged) -> None:
+        match record:
+            case RateChangeRequested():
+                self.rate_wishes.append(record.rate_per_s)
+            case RateChanged():
+                self.rates.append(record)
+            case LevelJudged():
+                self.levels.setdefault(record.level, record)
 
     def _note_workers(self, record: Record, heard_at: UnixMicros) -> None:
         match record:

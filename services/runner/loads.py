@@ -89,6 +89,8 @@ def schedule_of(settings: LoadSettings, seed: str) -> Schedule | None:
         warmup = [Ramp(first, first, before_s)] if before_s else []
         cooldown = [Ramp(last, last, after_s)] if after_s else []
         return Ramps.of([*warmup, *ramps, *cooldown])
+    if settings.capacity is not None:
+        return ConstantRate.of(settings.capacity.from_, None, None)
     if settings.poisson_per_s is not None:
         rate_per_s = settings.poisson_per_s
         warm = PoissonArrivals(rate_per_s, None, None, seed).due_before(before_s * SECOND_US)

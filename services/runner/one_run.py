@@ -40,6 +40,7 @@ from services.runner.reach import reached_by
 from services.runner.recorded import trace_of
 from services.runner.request import endpoint_of
 from services.runner.resolving import allowed_addresses
+from services.runner.searching import searching
 from services.runner.step_templates import Sources, pools_of
 from services.runner.transports import check_transport
 from services.runner.voice import RunVoice, one_line
@@ -87,6 +88,7 @@ class OneRun:
         self._scenario = self._reached = scenario  # as it is logged; with its files where they lie here
         secret = scenario.has_prompts or bool(scenario.literal_credentials())  # others know what the log says
         self._shared = shared and scenario.load.workers > 1 and not secret
+        self._shared = self._shared and scenario.load.capacity is None  # its levels are told through pipes alone
         self._patience = patience or Patience()
         self._voice = RunVoice(platform.log, request.run_id, here.clock)
         self._follower = RunFollower(platform.log, request.run_id, here.clock)
@@ -218,7 +220,8 @@ class OneRun:
             if self._wish is not None:
                 crew.stop(self._wish)
                 await self._tell_others(self._wish)
-            return self._end(await self._all_finished(crew))
+            async with searching(self._scenario.load, crew, self._voice, self._follower, t0_ns):
+                return self._end(await self._all_finished(crew))
 
     async def _all_ready(self, crew: Crew) -> None:
         """The start barrier. Raises WorkerFailed when somebody is not ready in time."""

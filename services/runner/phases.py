@@ -27,6 +27,11 @@ class RunPhases:
         """The stage of a second, by its end: where users decide when a phase begins, it may begin within it."""
         return self.stage_at((window + 1) * SECOND_US - 1)
 
+    def add(self, starts_us: int, stage: int) -> None:
+        """One more phase, behind all others."""
+        self._starts_us.append(starts_us)
+        self._stages.append(stage)
+
     def move(self, stage: int, starts_us: int) -> None:
         """A phase begins then instead, for it was found out only now. RunPhases stay in order."""
         self._starts_us[self._stages.index(stage)] = starts_us

@@ -56,6 +56,18 @@ class ChangeRate(msgspec.Struct, tag="change_rate", frozen=True):
     rate_per_s: float
 
 
+class RunLevel(msgspec.Struct, tag="run_level", frozen=True):
+    """A level of a search: an open loop has its rate from `at_us` after t0 on, is measured from `measured_us` on, and
+    rests with `rest_per_s` from `ends_us` on. All begin with a second; the rates are of the whole run."""
+
+    level: int
+    rate_per_s: float
+    at_us: int
+    measured_us: int
+    ends_us: int
+    rest_per_s: float
+
+
 class Ready(msgspec.Struct, tag="ready", frozen=True):
     """The worker can start."""
 
@@ -87,7 +99,7 @@ class Broken(msgspec.Struct, tag="broken", frozen=True):
     reason: str
 
 
-Command = Start | Stop | ChangeRate
+Command = Start | Stop | ChangeRate | RunLevel
 Report = Ready | Progress | Finished | Broken
 
 _ENCODER = msgspec.json.Encoder()

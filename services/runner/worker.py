@@ -37,6 +37,7 @@ from services.runner.pipe import (
     Progress,
     Ready,
     Report,
+    RunLevel,
     Start,
     Stop,
     read_assignment,
@@ -112,7 +113,7 @@ class _Work:
         self._t0_ns: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._engine: Engine | None = None
         self._stop: Stop | None = None
-        self._changes: list[ChangeRate] = []
+        self._changes: list[ChangeRate | RunLevel] = []
 
     def obey(self, command: Command) -> None:
         match command:
@@ -121,10 +122,10 @@ class _Work:
                     self._t0_ns.set_result(t0_ns)
             case Stop():
                 self._halt(command)
-            case ChangeRate(at_us, rate_per_s):
+            case ChangeRate() | RunLevel():
                 self._changes.append(command)
                 if self._engine is not None:
-                    self._engine.change_rate(at_us, rate_per_s)
+                    _change(self._engine, command)
 
     async def run(self) -> Finished:
         assignment = self._assignment
@@ -140,7 +141,7 @@ class _Work:
         _report(Ready(os.getpid()))
         self._engine = engine = self._make_engine(plan, ready, dialer, publisher, await self._t0_ns)
         for change in self._changes:
-            engine.change_rate(change.at_us, change.rate_per_s)
+            _change(engine, change)
         asyncio.get_running_loop().set_exception_handler(self._on_loop_error)
         if self._stop is not None:
             engine.stop(self._stop.reason, self._stop.detail)
@@ -204,6 +205,13 @@ class _Work:
             trace=trace,
             limits_s={step.name: step.timeout_s for step in scenario.steps if step.timeout_s is not None},
         )
+
+
+def _change(engine: Engine, command: ChangeRate | RunLevel) -> None:
+    if isinstance(command, RunLevel):
+        engine.run_level(command)
+    else:
+        engine.change_rate(command.at_us, command.rate_per_s)
 
 
 def is_ours(error: object) -> bool:

@@ -1,0 +1,48 @@
+"""Owns which rate a search for capacity tries next. It must not measure, judge or wait.
+
+The rate doubles from `from` on while promises are kept, `to` at most; between the highest rate that kept them and the
+lowest that broke one the middle is tried, until the interval is narrow. A level with too few requests for a promise is
+tried again for twice as long; a level that cannot be judged ends the search.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from schemas.levels import MAX_LEVELS, MAX_PROLONGED, CapacitySearch
+from schemas.results import LevelVerdict
+
+
+class Trial(NamedTuple):
+    """A level of this rate, measured for so long."""
+
+    rate_per_s: float
+    measure_s: int
+
+
+class Tried(NamedTuple):
+    """A trial and what came of it."""
+
+    trial: Trial
+    verdict: LevelVerdict
+
+
+def next_trial(search: CapacitySearch, tried: Sequence[Tried]) -> Trial | None:
+    """What to try after these; None: the search is over."""
+    if not tried:
+        return Trial(search.from_, search.measure_s)
+    last = tried[-1]
+    if len(tried) >= MAX_LEVELS or last.verdict == "invalid":
+        return None
+    if last.verdict == "not_enough_data":
+        longer = Trial(last.trial.rate_per_s, last.trial.measure_s * 2)
+        return longer if longer.measure_s <= search.measure_s * 2**MAX_PROLONGED else None
+    low = max((each.trial.rate_per_s for each in tried if each.verdict == "pass"), default=None)
+    high = min((each.trial.rate_per_s for each in tried if each.verdict == "breach"), default=None)
+    if low is None or low >= search.to:
+        return None
+    if high is None:
+        return Trial(min(low * 2, search.to), last.trial.measure_s)
+    if high - low <= search.tolerance * high:
+        return None
+    middle = round((low + high) / 2, 6)
+    return Trial(middle, last.trial.measure_s) if low < middle < high else None

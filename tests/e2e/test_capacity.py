@@ -1,0 +1,25 @@
+"""A search for capacity from the terminal, against a target whose capacity is known."""
+
+import asyncio
+
+from lab.faults import Fault
+from tests.e2e.harness import Cli, Target
+
+CAPACITY_RPS = 100
+DONE, INVALID = 0, 98
+
+
+async def test_the_interval_contains_the_capacity_of_the_target(cli: Cli, target: Target) -> None:
+    server = await target(Fault("saturation", workers=4, capacity_rps=CAPACITY_RPS))
+    scenario = cli.data_dir.parent / "scenario.yaml"
+    search = "{from: 75/s, to: 600/s, settle: 1s, measure: 2s, tolerance: 40%}"
+    scenario.write_text(f"target: {server.url}\nload: {{workers: 2, capacity: {search}}}\nsla: ['p95 < 200ms']\n")
+    done = await asyncio.to_thread(cli, "run", str(scenario), "--json", "--no-diagnose")
+    assert done.code in (DONE, INVALID), done.err
+    load = done.json["load"]
+    assert load["levels"][0]["from_s"] == 1
+    if done.code == DONE and load["capacity"]["high"] is not None:  # else a busy machine could not make the load
+        assert load["capacity"]["low"] <= CAPACITY_RPS <= load["capacity"]["high"]
+        assert not load["capacity"]["note"]
+        assert [level["rate_rps"] for level in load["levels"][:2]] == [75, 150]
+    assert cli("verify").code == 0
