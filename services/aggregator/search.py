@@ -48,7 +48,7 @@ def capacity_of(run: OpenRun, search: CapacitySearch, levels: Sequence[JudgedLev
 
     A level that was cut short, by a cancellation, say, shows nothing.
     """
-    whole = [each for each in levels if run.state.levels[each.shown.level].ends_s is not None]
+    whole = _whole(run, levels)
     high = min(
         (rate for each in whole if (rate := each.shown.rate_rps) and each.shown.verdict == "breach"), default=None
     )
@@ -64,9 +64,9 @@ def capacity_of(run: OpenRun, search: CapacitySearch, levels: Sequence[JudgedLev
     )
 
 
-def search_promises(levels: Sequence[JudgedLevel]) -> list[Judged]:
+def search_promises(run: OpenRun, levels: Sequence[JudgedLevel]) -> list[Judged]:
     """Those of the capacity; where there is none, those of the lowest level."""
-    best = _best(levels)
+    best = _best(_whole(run, levels))
     return sweep_promises(levels if best is None else [best])
 
 
@@ -76,6 +76,10 @@ def search_validity(levels: Sequence[JudgedLevel]) -> tuple[list[str], list[str]
     warnings = [f"{each.name}: {warning}" for each in levels for warning in each.shown.warnings]
     seen = any(each.shown.verdict in ("pass", "breach") for each in levels)
     return ([], found + warnings) if seen else (found, warnings)
+
+
+def _whole(run: OpenRun, levels: Sequence[JudgedLevel]) -> list[JudgedLevel]:
+    return [each for each in levels if run.state.levels[each.shown.level].ends_s is not None]
 
 
 def _best(levels: Sequence[JudgedLevel]) -> JudgedLevel | None:

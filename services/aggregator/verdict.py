@@ -77,7 +77,7 @@ def judge(
     events = count_events(progress.values(), run.state.unjudged)
     promises = [_promise(run, index, metrics) for index in range(len(run.scenario.sla))]
     if levels:
-        promises = sweep_promises(levels) if run.scenario.load.capacity is None else search_promises(levels)
+        promises = sweep_promises(levels) if run.scenario.load.capacity is None else search_promises(run, levels)
     validity = _validity(run, progress, events, promises, levels)
     ending = _ending(run, progress, validity, [shown for shown, _ in promises], failure)
     finished_at_us = _finished_at(run, totals)

@@ -61,9 +61,13 @@ def test_the_capacity_is_the_highest_rate_that_kept_its_promises(
 
 
 def test_a_level_that_was_cut_short_shows_nothing_of_the_capacity() -> None:
-    capacity = searched((50, "pass"), (100, "breach"), cut_short=True).load.capacity
-    assert capacity is not None
-    assert (capacity.low, capacity.high, capacity.note) == (50, None, CUT_SHORT)
+    verdicts: tuple[LevelVerdict, ...] = ("pass", "breach")
+    for verdict in verdicts:
+        result = searched((50, "pass"), (100, verdict), cut_short=True)
+        capacity = result.load.capacity
+        assert capacity is not None
+        assert (capacity.low, capacity.high, capacity.note) == (50, None, CUT_SHORT)
+        assert result.sla[0].note == "at level 1 (50/s)"
 
 
 def test_a_level_is_over_when_nothing_is_in_flight_that_began_before_its_end() -> None:
