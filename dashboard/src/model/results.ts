@@ -62,10 +62,40 @@ export interface Validity {
   warnings: string[];
 }
 
+export type LevelVerdict = SlaStatus | "invalid";
+
+/** One level of a load in levels; of `rate_rps` and `concurrency` it has the one that levels differ by. */
+export interface Level {
+  level: number;
+  rate_rps: number | null;
+  concurrency: number | null;
+  from_s: number;
+  delivered_rps: number;
+  verdict: LevelVerdict;
+  knee: boolean;
+  reasons: string[];
+  warnings: string[];
+  metrics: Metrics;
+  sla: SlaResult[];
+}
+
+/** Requests per second. rate: null where no level kept the promises; high: the lowest that broke one, if any did. */
+export interface Capacity {
+  rate: number | null;
+  low: number | null;
+  high: number | null;
+  knee: number | null;
+  note?: string;
+}
+
 export interface LoadInfo {
   kind: string;
   intended_rps: number | null;
   concurrency: number | null;
+  warmup_s?: number | null;
+  cooldown_s?: number | null;
+  levels?: Level[] | null;
+  capacity?: Capacity | null;
 }
 
 export interface RegressionMetric {
@@ -101,6 +131,8 @@ export interface EventCounts {
   aggregated: number;
   lost: number;
   unacknowledged: number;
+  /** Of a warm-up, settling or cool-down: in no figure of the run. */
+  unjudged?: number;
 }
 
 /** Times are ISO 8601 in UTC. */
@@ -146,6 +178,8 @@ export interface TimelineRow {
   in_flight: number;
   intended: number;
   missing: number;
+  /** The phase of the run: below 0 it is not judged. */
+  stage: number;
 }
 
 /** A run that may still change. */

@@ -79,3 +79,18 @@ test("a message that is no event of its type is not read", () => {
   expect(readEvent("window", '{"requests": 1}')).toBeNull();
   expect(readEvent("end", '{"status": "finished", "verdict": "pass"}')).toMatchObject({ type: "end" });
 });
+
+test.each([
+  ["a warm-up", [-1, 0, 0], { warmup_s: 1 }, 1.99, [10, 10, 10]],
+  ["a warm-up and a part of a second", [-1, 0, 0], { warmup_s: 1 }, 1.2, [10, 10, null]],
+  ["a cool-down", [0, -1, -1], { cooldown_s: 2 }, 1, [10, 10, 10]],
+  ["levels", [-1, 0, -2, 1], { levels: [] }, 2, [10, 10, 10, 10]],
+  ["levels and what was still under way", [-1, 0, -2, 1, -2], { levels: [] }, 2, [10, 10, 10, 10, null]],
+])("after %s the rates of all seconds that had load are drawn", (_, stages, phases, duration_s, rates) => {
+  const sample = sampleRun();
+  const load = { ...sample.load, ...phases };
+  const result = sampleRun({ status: "finished", verdict: "pass", load, metrics: { ...sample.metrics, duration_s } });
+  const windows = stages.map((stage, window): RunEvent => ({ type: "window", data: { ...sampleRow(window, { stage }), rolling: {} } }));
+  const state = fold([...windows, { type: "summary", data: result }]);
+  expect(state.timeline.spans[1].throughput_rps).toEqual(rates);
+});

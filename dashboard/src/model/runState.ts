@@ -70,8 +70,16 @@ function stage(status: Status): number {
   return isOn(status) ? 1 : 2;
 }
 
+/** From when on there was no load. After a level, or a cool-down, that is a whole second. */
+function endS({ load, metrics }: RunResult, timeline: Timeline): number {
+  const seconds = timeline.second.length;
+  if (load.cooldown_s != null) return seconds;
+  if (load.levels == null) return (load.warmup_s ?? 0) + metrics.duration_s;
+  return (timeline.spans[1].stage.at(-1) ?? 0) < 0 ? seconds - 1 : seconds;
+}
+
 function withResult(state: RunState, result: RunResult): RunState {
-  if (result.verdict != null) endAt(state.timeline, result.metrics.duration_s);
+  if (result.verdict != null) endAt(state.timeline, endS(result, state.timeline));
   return {
     ...state,
     result,

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { sampleRow } from "../testing/samples";
-import { emptyTimeline, endAt, latest, MAX_SECONDS, writeSecond } from "./timeline";
+import { emptyTimeline, endAt, latest, MAX_SECONDS, unjudgedSpans, writeSecond } from "./timeline";
 
 test("a second that was never reported stays a gap in every column", () => {
   const timeline = emptyTimeline();
@@ -72,4 +72,15 @@ test("the arrays stay the same objects while seconds are added", () => {
   writeSecond(timeline, sampleRow(1));
   expect(timeline.spans[1].requests).toBe(column);
   expect(column).toEqual([10, 10]);
+});
+
+test("seconds that are not judged are told as stretches, one for each", () => {
+  const timeline = emptyTimeline();
+  [-1, -1, 0, 0, -2, -2, 1].forEach((stage, window) => writeSecond(timeline, sampleRow(window, { stage })));
+  writeSecond(timeline, sampleRow(8, { stage: -2 }));
+  expect(unjudgedSpans(timeline)).toEqual([
+    [0, 2],
+    [4, 6],
+    [8, 9],
+  ]);
 });

@@ -26,6 +26,7 @@ export const FIELDS = [
   "intended",
   "in_flight",
   "missing",
+  "stage",
 ] as const satisfies readonly (keyof TimelineRow)[];
 
 export type Field = (typeof FIELDS)[number];
@@ -97,6 +98,18 @@ export function endAt(timeline: Timeline, durationS: number): void {
   if (last < 1 || durationS - last >= WHOLE_ENOUGH_S) return;
   timeline.spans[1].throughput_rps[last] = null;
   timeline.spans[1].intended[last] = null;
+}
+
+/** The stretches that are not judged, warm-up, settling and cool-down, each from a second to the one after its last. */
+export function unjudgedSpans(timeline: Timeline): [number, number][] {
+  const spans: [number, number][] = [];
+  timeline.spans[1].stage.forEach((stage, second) => {
+    if (stage === null || stage >= 0) return;
+    const last = spans.at(-1);
+    if (last !== undefined && last[1] === second) last[1] = second + 1;
+    else spans.push([second, second + 1]);
+  });
+  return spans;
 }
 
 /** The last figure of a column, null when there is none. */

@@ -26,6 +26,7 @@ export function sampleRow(window: number, change: Partial<TimelineRow> = {}): Ti
     in_flight: 1,
     intended: 10,
     missing: 0,
+    stage: 0,
     ...change,
   };
 }

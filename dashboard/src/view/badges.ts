@@ -1,6 +1,6 @@
 /** Owns which word and tone a state is shown with. It must not know how a badge looks. */
 
-import type { SlaStatus, Status, Verdict } from "../model/results";
+import type { LevelVerdict, SlaStatus, Status, Verdict } from "../model/results";
 
 export type Tone = "good" | "bad" | "warn" | "live" | "quiet";
 
@@ -37,6 +37,11 @@ const PROMISES: Record<SlaStatus, BadgeText> = {
 /** The verdict once there is one, else the status. */
 export function runBadge(status: Status, verdict: Verdict | null): BadgeText {
   return verdict === null ? STATUSES[status] : VERDICTS[verdict];
+}
+
+/** A level is invalid where the client distorted it. */
+export function levelBadge(verdict: LevelVerdict): BadgeText {
+  return verdict === "invalid" ? VERDICTS.invalid : PROMISES[verdict];
 }
 
 export function slaBadge(status: SlaStatus): BadgeText {

@@ -2,7 +2,7 @@
 
 import type uPlot from "uplot";
 import type { BreachSpan } from "../model/breaches";
-import type { Timeline } from "../model/timeline";
+import { type Timeline, unjudgedSpans } from "../model/timeline";
 import { formatSecond, NOTHING } from "./format";
 import type { Palette } from "./palette";
 import { type ChartSpec, type SeriesSpec, shownColumn } from "./series";
@@ -48,7 +48,12 @@ export function chartOptions(spec: ChartSpec, size: ChartSize, palette: Palette,
       { label: "at", value: (_plot, at) => (at === null ? NOTHING : formatSecond(at)) },
       ...spec.series.map((series) => seriesOptions(series, spec, palette, source)),
     ],
-    hooks: { drawClear: [(plot) => drawBreaches(plot, source.breaches(), palette.breach)] },
+    hooks: {
+      drawClear: [
+        (plot) => drawBands(plot, unjudgedSpans(source.timeline()).map(([from, to]) => [from - 0.5, to - 0.5]), palette.unjudged),
+        (plot) => drawBands(plot, source.breaches().map((span) => bandOf(span, plot.data[0].at(-1) ?? 0)), palette.breach),
+      ],
+    },
   };
 }
 
@@ -112,12 +117,11 @@ function axisLook(palette: Palette): uPlot.Axis {
   };
 }
 
-function drawBreaches(plot: uPlot, spans: readonly BreachSpan[], colour: string): void {
+function drawBands(plot: uPlot, bands: readonly [number, number][], colour: string): void {
   const { ctx, bbox } = plot;
-  const last = plot.data[0].at(-1) ?? 0;
   ctx.save();
   ctx.fillStyle = colour;
-  for (const [from, to] of merged(spans.map((span) => bandOf(span, last)))) {
+  for (const [from, to] of merged(bands)) {
     const left = Math.max(bbox.left, plot.valToPos(from, "x", true));
     const right = Math.min(bbox.left + bbox.width, plot.valToPos(to, "x", true));
     if (right > left) ctx.fillRect(left, bbox.top, right - left, bbox.height);

@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import {
   formatAgo,
+  formatCapacity,
   formatDelta,
   formatId,
   formatMs,
@@ -8,6 +9,7 @@ import {
   formatPercent,
   formatSecond,
   formatSeconds,
+  formatUnjudged,
   NOTHING,
 } from "./format";
 
@@ -56,4 +58,19 @@ test("an age is told in its largest unit", () => {
   expect(["2026-01-01T23:59:30Z", "2026-01-01T23:00:00Z", "2025-12-30T00:00:00Z", null].map((at) => formatAgo(at, now))).toEqual(
     ["30 s ago", "1 h ago", "3 d ago", "not yet"],
   );
+});
+
+test("what of a load is not judged is said, and nothing where all of it is", () => {
+  const load = { kind: "constant_rate", intended_rps: 5, concurrency: null };
+  expect(formatUnjudged(load)).toBe("");
+  expect(formatUnjudged({ ...load, warmup_s: null, levels: null })).toBe("");
+  expect(formatUnjudged({ ...load, warmup_s: 2, cooldown_s: 1 })).toMatch(/^Without a warm-up of 2 s and a cool-down of 1 s:/);
+});
+
+test.each([
+  [{ rate: 210, low: 200, high: 220, knee: 150 }, "Capacity: 210/s kept all promises, 220/s broke one; knee at 150/s"],
+  [{ rate: 210, low: 210, high: null, knee: null, note: "time" }, "Capacity: 210/s kept all promises, no limit seen. time"],
+  [{ rate: null, low: null, high: 5, knee: null, note: "" }, "Capacity: none, 5/s broke one"],
+])("a capacity is told with what bounds it", (capacity, text) => {
+  expect(formatCapacity(capacity)).toBe(text);
 });

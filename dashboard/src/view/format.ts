@@ -1,10 +1,11 @@
 /** Owns turning figures into words. It must not know where a figure is shown. */
 
-import type { Unit } from "../model/results";
+import type { Capacity, LoadInfo, Unit } from "../model/results";
 
 export const NOTHING = "–";
 
 const COUNT = new Intl.NumberFormat("en");
+const LIST = new Intl.ListFormat("en");
 const DAY_AND_TIME = new Intl.DateTimeFormat("en", {
   year: "numeric",
   month: "short",
@@ -102,4 +103,21 @@ export function formatId(text: string): string {
 
 export function shortId(runId: string): string {
   return runId.slice(-8);
+}
+
+export function formatCapacity({ rate, high, knee, note }: Capacity): string {
+  const kept = rate === null ? "none" : `${formatRate(rate)} kept all promises`;
+  const broke = high === null ? (rate === null ? "" : ", no limit seen") : `, ${formatRate(high)} broke one`;
+  const bend = knee === null ? "" : `; knee at ${formatRate(knee)}`;
+  return `Capacity: ${kept}${broke}${bend}${note ? `. ${note}` : ""}`;
+}
+
+/** What of a load is not judged, in words; nothing where all of it is. */
+export function formatUnjudged({ warmup_s, cooldown_s, levels }: LoadInfo): string {
+  const parts = [
+    ...(warmup_s != null ? [`a warm-up of ${warmup_s} s`] : []),
+    ...(levels != null ? ["the settling of each level"] : []),
+    ...(cooldown_s != null ? [`a cool-down of ${cooldown_s} s`] : []),
+  ];
+  return parts.length === 0 ? "" : `Without ${LIST.format(parts)}: the grey seconds of the charts count in no figure.`;
 }

@@ -5,6 +5,7 @@ const ROLES = {
   muted: "--text-muted",
   grid: "--grid",
   breach: "--breach-band",
+  unjudged: "--unjudged-band",
   throughput: "--series-throughput",
   intended: "--series-intended",
   p50: "--series-p50",

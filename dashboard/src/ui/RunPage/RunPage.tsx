@@ -3,10 +3,12 @@
 import { useEffect, useState } from "react";
 import { isOn, isOpenLoop } from "../../model/results";
 import type { Span } from "../../model/timeline";
+import { formatUnjudged } from "../../view/format";
 import { errorsChart, latencyChart, throughputChart } from "../../view/series";
 import { Card } from "../Card";
 import { Chart } from "../Chart";
 import { DiagnosisPanel } from "../Diagnosis";
+import { LevelsTable } from "../LevelsTable";
 import { Link } from "../Link";
 import { SlaTable } from "../SlaTable";
 import { useRun } from "../useRun";
@@ -30,11 +32,17 @@ export function RunPage({ runId }: { runId: string }) {
   if (notFound) return <NoSuchRun runId={runId} />;
   const { result, timeline, version, breaches } = state;
   const openLoop = result !== null && isOpenLoop(result.load);
+  const unjudged = result === null ? "" : formatUnjudged(result.load);
   const shared = { timeline, version, breaches };
   return (
     <>
       <RunHeader runId={runId} state={state} phase={phase} problem={problem} onAsked={refresh} />
       <Tiles state={state} openLoop={openLoop} />
+      {unjudged !== "" && (
+        <p className="note" data-testid="unjudged">
+          {unjudged}
+        </p>
+      )}
       <div className="charts">
         <Chart spec={throughputChart(openLoop)} testId="chart-throughput" {...shared} />
         <Chart spec={errorsChart()} testId="chart-errors" {...shared} />
@@ -49,6 +57,11 @@ export function RunPage({ runId }: { runId: string }) {
       <Card title="Promises">
         <SlaTable sla={result?.sla ?? []} breaches={breaches} pending={isOn(state.status) || state.verdict === null} />
       </Card>
+      {result?.load.levels != null && (
+        <Card title="Levels">
+          <LevelsTable load={result.load} />
+        </Card>
+      )}
       {result?.regression != null && <RegressionTable regression={result.regression} />}
       {result !== null && result.steps.length > 1 && <StepsTable steps={result.steps} load={result.load} />}
       {result !== null && <Answers result={result} />}

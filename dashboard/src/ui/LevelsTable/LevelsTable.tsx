@@ -1,0 +1,61 @@
+/** Owns the levels of a load and what came of each. It must not judge. */
+
+import { judgedLatency, type Level, type LoadInfo } from "../../model/results";
+import { levelBadge } from "../../view/badges";
+import { formatCapacity, formatCount, formatMs, formatPercent, formatRate } from "../../view/format";
+import { Badge } from "../Badge";
+
+export function LevelsTable({ load }: { load: LoadInfo }) {
+  const levels = load.levels ?? [];
+  return (
+    <>
+      {load.capacity != null && <p className="note">{formatCapacity(load.capacity)}</p>}
+      <div className="scroll">
+        <table data-testid="levels-table">
+          <thead>
+            <tr>
+              <th scope="col">Asked</th>
+              <th scope="col">Verdict</th>
+              {["Delivered", "Requests", "Failed", "p50", "p95", "p99"].map((title) => (
+                <th scope="col" className="number" key={title}>
+                  {title}
+                </th>
+              ))}
+            </tr>
+          </thead>
+          <tbody>
+            {levels.map((level) => (
+              <Row key={level.level} level={level} load={load} />
+            ))}
+          </tbody>
+        </table>
+      </div>
+    </>
+  );
+}
+
+function Row({ level, load }: { level: Level; load: LoadInfo }) {
+  const latency = judgedLatency(level.metrics, load);
+  const remarks = [...(level.knee ? ["knee: from here on more load costs more latency than it brings"] : []), ...level.reasons];
+  return (
+    <tr>
+      <th scope="row">
+        {level.rate_rps !== null ? formatRate(level.rate_rps) : `${formatCount(level.concurrency)} users`}
+        {remarks.map((remark) => (
+          <div className="note" key={remark}>
+            {remark}
+          </div>
+        ))}
+      </th>
+      <td>
+        <Badge badge={levelBadge(level.verdict)} />
+      </td>
+      <td className="number">{formatRate(level.delivered_rps)}</td>
+      <td className="number">{formatCount(level.metrics.requests)}</td>
+      <td className="number">{formatPercent(level.metrics.error_rate)}</td>
+      <td className="number">{formatMs(latency.p50)}</td>
+      <td className="number">{formatMs(latency.p95)}</td>
+      <td className="number">{formatMs(latency.p99)}</td>
+    </tr>
+  );
+}

@@ -1,0 +1,1 @@
+export { LevelsTable } from "./LevelsTable";
