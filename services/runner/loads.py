@@ -139,6 +139,11 @@ class ClosedLoop:
         self.freed(slot, 0)
 
 
+def _loop_delay_s(target: LoadTarget, at_s: float) -> float:
+    """From now to an instant after t0, so that a timer of the loop never fires before it."""
+    return at_s - (perf_counter_ns() - target.t0_ns) / 1e9 + NEVER_EARLY_S
+
+
 class WarmedUpUsers(ClosedLoop):
     """Users who make as many requests as they can for a while, and then the `requests` that count, all of them.
 
@@ -154,7 +159,8 @@ class WarmedUpUsers(ClosedLoop):
         self._begins: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
-        self._begins = asyncio.get_running_loop().call_later(self._warmup_s, self._begin_to_count)
+        at_s = _loop_delay_s(self._target, self._warmup_s)
+        self._begins = asyncio.get_running_loop().call_later(at_s, self._begin_to_count)
         super().start()
 
     def stop(self) -> None:
@@ -186,9 +192,9 @@ class SteppedUsers(ClosedLoop):
         self._resting: list[Slot] = []
 
     def start(self) -> None:
-        loop, lag_s = asyncio.get_running_loop(), (perf_counter_ns() - self._target.t0_ns) / 1e9
+        loop = asyncio.get_running_loop()
         self._timers = [
-            loop.call_later(at_s - lag_s + NEVER_EARLY_S, self._have, users) for at_s, users in self._changes
+            loop.call_later(_loop_delay_s(self._target, at_s), self._have, users) for at_s, users in self._changes
         ]
         super().start()
 
