@@ -16,7 +16,7 @@ from tests.e2e.harness import Cli
 
 KILLS = 5
 SEED = 20
-KIND = replace(KINDS["embedded"], load=Load(requests=6_000, concurrency=16))
+KIND = replace(KINDS["embedded"], load=Load(rate_per_s=1_500, duration_s=4.0))
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(180)]
 
