@@ -6,6 +6,7 @@ from lab.faults import Fault
 from tests.e2e.harness import Cli, Target
 
 CAPACITY_RPS = 100
+"""An answer takes 40 ms. Above this rate a queue grows, which the middle answer shows; a hiccup it does not show."""
 DONE, INVALID = 0, 98
 
 
@@ -13,7 +14,7 @@ async def test_the_interval_contains_the_capacity_of_the_target(cli: Cli, target
     server = await target(Fault("saturation", workers=4, capacity_rps=CAPACITY_RPS))
     scenario = cli.data_dir.parent / "scenario.yaml"
     search = "{from: 75/s, to: 600/s, settle: 1s, measure: 2s, tolerance: 40%}"
-    scenario.write_text(f"target: {server.url}\nload: {{workers: 2, capacity: {search}}}\nsla: ['p95 < 200ms']\n")
+    scenario.write_text(f"target: {server.url}\nload: {{workers: 2, capacity: {search}}}\nsla: ['p50 < 100ms']\n")
     done = await asyncio.to_thread(cli, "run", str(scenario), "--json", "--no-diagnose")
     assert done.code in (DONE, INVALID), done.err
     load = done.json["load"]
