@@ -40,7 +40,7 @@ def classify(error: sqlite3.Error, path: Path) -> Fault | None:
     # A full disk shows as an I/O error where SQLite fails to grow its shared-memory file, or to create a side file.
     if fault is not None and code != sqlite3.SQLITE_FULL and fault in ("busy", "misconfigured"):
         is_io = code is not None and (code & 0xFF) in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN)
-        if is_io and not _has_room(path):
+        if is_io and not has_room(path):
             return "full"
     return fault
 
@@ -71,9 +71,13 @@ def translated(subject: str, path: Path, errors: Mapping[Fault, type[Exception]]
         raise errors[fault](describe(subject, path, fault, error)) from error
 
 
-def _has_room(path: Path) -> bool:
+ROOM_BYTES = 64 * 1024
+
+
+def has_room(path: Path, room_bytes: int = ROOM_BYTES) -> bool:
+    """Whether a file there could still grow by so much."""
     try:
         stat = os.statvfs(path.parent)
     except OSError:
         return True
-    return stat.f_bavail * stat.f_frsize >= 64 * 1024
+    return stat.f_bavail * stat.f_frsize >= room_bytes

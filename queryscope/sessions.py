@@ -14,6 +14,8 @@ from backbone.database.errors import DatabaseUnavailable
 from backbone.guard import TargetPolicy, check_scenario
 from backbone.platform import Platform, open_platform
 from backbone.settings import Settings
+from backbone.sqlite_faults import has_room
+from backbone.urls import sqlite_path
 from queryscope.composition import ServiceGroup, running
 from queryscope.errors import ConfigurationError, NotFound, OurFailure
 from schemas.codec import encode_line
@@ -23,6 +25,10 @@ from schemas.scenario import Scenario
 from schemas.topics import RUNS, partition_of
 
 POLL_S = 0.1
+ROOM_BYTES = 1024 * 1024
+"""Judging a run takes less."""
+FULL_DISK_POLLS = 50
+"""So many looks in vain after the load's end, and a look whether the disk has room: five seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +144,7 @@ class EmbeddedSession:
 
     async def _next_events(self, run_id: str, seq: int) -> list[views.RunEvent]:
         database, exhausted = self._platform.database, None  # at this version the database held nothing more
+        waits = 0
         while True:
             version = database.version()
             found: Sequence[views.RunEvent] = ()
@@ -151,7 +158,18 @@ class EmbeddedSession:
             task = self._runs.get(run_id)
             if task is not None and task.done():
                 task.result()
+                waits += 1
+                if waits % FULL_DISK_POLLS == 0:
+                    self._check_room()
             await asyncio.sleep(POLL_S)
+
+    def _check_room(self) -> None:
+        """Services wait for a full disk to have room again; whoever asked is told instead. Raises OurFailure."""
+        url = self._platform.settings.database_url
+        if url.startswith("sqlite:") and not has_room(sqlite_path(url), ROOM_BYTES):
+            raise OurFailure(
+                f"the disk of {sqlite_path(url)} is full: free some space, then any command judges what was recorded"
+            )
 
     async def _append(self, record: RunRequested | RunCancelRequested) -> None:
         log = self._platform.log

@@ -141,3 +141,23 @@ async def test_a_disk_that_fills_up_ends_the_run_and_loses_nothing_acknowledged(
     assert listed[0]["events"]["aggregated"] > 0
     verified = after("verify")
     assert verified.code == 0, verified.out + verified.err
+
+
+@pytest.mark.usefixtures("may_mount")
+async def test_a_disk_without_room_for_the_tables_ends_the_command_and_the_next_one_judges_the_run(
+    tmp_path: Path, target: Target
+) -> None:
+    server = await target(base_ms=1.0)
+    kept, log_url = tmp_path / "kept", f"sqlite:///{tmp_path / 'log.db'}"
+    cli = Cli(tmp_path / "data", log_url=log_url)
+    cli.data_dir.mkdir()
+    run = " ".join(cli.command("run", server.url, "-r", "100/s", "-d", "3s", "--json"))
+    script = (
+        f"mount -t tmpfs -o size=480k none {cli.data_dir} && {run}; code=$?; "
+        f"mount -o remount,size=60m {cli.data_dir} && cp -a {cli.data_dir} {kept}; exit $code"
+    )
+    done = await asyncio.to_thread(in_mount_namespace, cli, script, 60)
+    assert done.code == 96, (done.out[-500:], done.err)
+    assert "free some space" in error_line(done)
+    (listed,) = Cli(kept, log_url=log_url)("runs", "--json").json
+    assert (listed["status"], listed["events"]["aggregated"]) == ("finished", 300)
