@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from backbone.log.port import Batch, Log, Membership
+from backbone.log.front import LogInFront
+from backbone.log.port import Log
 from backbone.log.subscribing import Subscription, subscribe
 from backbone.telemetry import get_logger
 from schemas.codec import encode_line
@@ -219,19 +220,12 @@ def processing(tracing: Tracing | None, service: str, topic: str, record: Record
         yield
 
 
-class TracedLog:
+class TracedLog(LogInFront):
     """The log, with a span for each control record that is appended."""
 
     def __init__(self, log: Log, tracing: Tracing) -> None:
-        self._log = log
+        super().__init__(log)
         self._tracing = tracing
-
-    @property
-    def partitions(self) -> int:
-        return self._log.partitions
-
-    async def incarnation(self) -> str:
-        return await self._log.incarnation()
 
     async def append(self, topic: str, partition: int, lines: bytes, count: int) -> int:
         if topic not in CONTROL:
@@ -240,23 +234,5 @@ class TracedLog:
         with self._tracing.publishing(topic, heads):
             return await self._log.append(topic, partition, lines, count)
 
-    async def read(self, topic: str, partition: int, offset: int, max_records: int = 4000) -> Sequence[Batch]:
-        return await self._log.read(topic, partition, offset, max_records)
-
-    async def ends(self, topic: str) -> Mapping[int, int]:
-        return await self._log.ends(topic)
-
-    async def beginnings(self, topic: str) -> Mapping[int, int]:
-        return await self._log.beginnings(topic)
-
-    async def trim(self, topic: str, partition: int, before: int) -> None:
-        await self._log.trim(topic, partition, before)
-
-    async def join(self, group: str, member: str) -> Membership:
-        return await self._log.join(group, member)
-
     async def subscribe(self, group: str, member: str, topics: Sequence[str]) -> Subscription:
         return await subscribe(self._log, group, member, topics)
-
-    async def close(self) -> None:
-        await self._log.close()

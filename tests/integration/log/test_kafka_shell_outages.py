@@ -4,7 +4,6 @@ All runs on uvloop, as the services do: it says of a connection that is gone wha
 """
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -29,7 +28,7 @@ from tests.stack.kafka import KafkaBroker
 
 WAIT_S = 100.0  # bounds a hang, asserts nothing
 PARTITIONS = 2
-OUTAGE_S = 1.5
+REFUSED = 4
 
 
 class Reading:
@@ -39,6 +38,7 @@ class Reading:
         self.log, self.database, self.metrics = log, database, Metrics()
         self.applied: list[list[bytes]] = [[] for _ in range(PARTITIONS)]
         self.stop, self.over = asyncio.Event(), asyncio.Event()
+        self.refused = 0
 
     async def handle(self, topic: str, line: bytes, /) -> Effect | None:
         async def effect(conn: AsyncConnection) -> None:
@@ -52,21 +52,28 @@ class Reading:
     async def write(self, partition: int) -> None:
         number = 0
         while not self.over.is_set():
-            with contextlib.suppress(LogUnavailable):
+            try:
                 await self.log.append("runs", partition, b"%d %d" % (partition, number), 1)
                 number += 1
+            except LogUnavailable:
+                self.refused += 1
             await pause(self.over, 0.1)
 
     async def until(self, condition: Callable[[], bool]) -> None:
         while not condition():
             await pause(asyncio.Event(), 0.05)
 
+    async def until_refused(self) -> None:
+        """The outage is felt: so many records could not be written, each tried for as long as a member may be silent."""
+        before = self.refused
+        await self.until(lambda: self.refused >= before + REFUSED)
+
     async def until_more_came(self) -> None:
         before = [len(lines) for lines in self.applied]
         await self.until(lambda: all(len(lines) > 3 + count for lines, count in zip(self.applied, before, strict=True)))
 
-    async def through(self, disturb: Callable[[], Awaitable[None]]) -> None:
-        """Every record that stands on the log, before, during and after, is applied once and in order."""
+    async def through(self, disturb: Callable[[], Awaitable[None]]) -> list[list[bytes]]:
+        """What stands on the log, by partition, once as many records have been applied: before, during and after."""
         tasks = [asyncio.create_task(self.read()), *(asyncio.create_task(self.write(each)) for each in range(2))]
         try:
             await self.until_more_came()
@@ -74,10 +81,9 @@ class Reading:
             await self.until_more_came()
             self.over.set()
             await asyncio.gather(*tasks[1:])
-            for partition in range(PARTITIONS):
-                stored = await self.stored(partition)
-                await self.until(lambda: len(self.applied[partition]) >= len(stored))  # noqa: B023 - awaited in this turn
-                assert self.applied[partition] == stored
+            stored = [await self.stored(partition) for partition in range(PARTITIONS)]
+            await self.until(lambda: all(len(a) >= len(s) for a, s in zip(self.applied, stored, strict=True)))
+            return stored
         finally:
             self.over.set()
             self.stop.set()
@@ -135,14 +141,14 @@ def test_records_before_during_and_after_an_outage_are_handled_once_and_in_order
         async def disturb() -> None:
             if how == "killed":
                 broker.kill()
-                await asyncio.sleep(OUTAGE_S)
+                await reading.until_refused()
                 broker.start()
             else:
                 await proxy.inject(NetFault(how))
-                await asyncio.sleep(OUTAGE_S)
+                await reading.until_refused()
                 await proxy.clear()
 
-        await reading.through(disturb)
+        assert await reading.through(disturb) == reading.applied
 
     run_on_uvloop(work, servers, tmp_path)
 
@@ -175,7 +181,7 @@ def test_a_member_whose_client_has_lost_a_task_joins_anew(
             tasks_of(joined[0]._consumer())[which].cancel()
             await reading.until(lambda: len(joined) > 1)
 
-        await reading.through(disturb)
+        assert await reading.through(disturb) == reading.applied
 
     run_on_uvloop(work, servers, tmp_path)
     assert len(joined) > 1

@@ -4,14 +4,15 @@ import asyncio
 import json
 from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from backbone.log.port import Batch, Log, Membership
+from backbone.log.front import LogInFront
+from backbone.log.port import Batch, Log
 from backbone.platform import Platform, open_platform
 from backbone.settings import Settings
 from backbone.waiting import pause
@@ -39,40 +40,21 @@ def types_of(lines: bytes) -> set[str]:
     return {SHORT.get(each, each) for each in types}
 
 
-@dataclass
-class Noting:
+class Noting(LogInFront):
     """The log as one service sees it: notes which topics it reads and which record types it appends where."""
 
-    log: Log
-    reads: set[str] = field(default_factory=set)
-    writes: set[tuple[str, str]] = field(default_factory=set)
-
-    @property
-    def partitions(self) -> int:
-        return self.log.partitions
-
-    async def incarnation(self) -> str:
-        return await self.log.incarnation()
+    def __init__(self, log: Log) -> None:
+        super().__init__(log)
+        self.reads: set[str] = set()
+        self.writes: set[tuple[str, str]] = set()
 
     async def append(self, topic: str, partition: int, lines: bytes, count: int) -> int:
         self.writes |= {(topic, each) for each in types_of(lines)}
-        return await self.log.append(topic, partition, lines, count)
+        return await super().append(topic, partition, lines, count)
 
     async def read(self, topic: str, partition: int, offset: int, max_records: int = 4000) -> Sequence[Batch]:
         self.reads.add(topic)
-        return await self.log.read(topic, partition, offset, max_records)
-
-    async def ends(self, topic: str) -> Mapping[int, int]:
-        return await self.log.ends(topic)
-
-    async def beginnings(self, topic: str) -> Mapping[int, int]:
-        return await self.log.beginnings(topic)
-
-    async def trim(self, topic: str, partition: int, before: int) -> None:
-        await self.log.trim(topic, partition, before)
-
-    async def join(self, group: str, member: str) -> Membership:
-        return await self.log.join(group, member)
+        return await super().read(topic, partition, offset, max_records)
 
     async def close(self) -> None:
         raise AssertionError("a service closes no log")

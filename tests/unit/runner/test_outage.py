@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from backbone.log.errors import LogUnavailable
+from backbone.log.front import LogInFront
 from backbone.log.opening import open_log
 from backbone.log.port import Log
 from backbone.urls import sqlite_url
@@ -18,7 +19,6 @@ from schemas.outcomes import RequestOutcome, WindowMark, outcome_decoder
 from services.runner.errors import PublisherFailed
 from services.runner.publisher import Publisher
 from services.runner.spool import Spool
-from tests.unit.runner.logs import LogInFront
 
 PARTITION = 3
 PER_SECOND = 2_000
@@ -53,13 +53,24 @@ async def log(tmp_path: Path) -> AsyncIterator[SwitchedLog]:
     await opened.close()
 
 
+class Failures(list[PublisherFailed]):
+    """What a publisher gave up for; `came` is set with the first."""
+
+    def __init__(self) -> None:
+        self.came = asyncio.Event()
+
+    def note(self, failure: PublisherFailed) -> None:
+        self.append(failure)
+        self.came.set()
+
+
 @contextlib.asynccontextmanager
 async def publishing(
     log: SwitchedLog, spool: Spool | None, retry_for_s: float = 60.0
-) -> AsyncIterator[tuple[Publisher, list[PublisherFailed]]]:
-    failures: list[PublisherFailed] = []
+) -> AsyncIterator[tuple[Publisher, Failures]]:
+    failures = Failures()
     publisher = Publisher(
-        log, PARTITION, on_failure=failures.append, spool=spool, queue_limit_bytes=QUEUE_BYTES, retry_for_s=retry_for_s
+        log, PARTITION, on_failure=failures.note, spool=spool, queue_limit_bytes=QUEUE_BYTES, retry_for_s=retry_for_s
     )
     delivery = asyncio.create_task(publisher.run())
     try:
@@ -138,9 +149,7 @@ async def test_a_full_spool_stops_the_run_once_and_what_waits_is_still_delivered
     async with publishing(log, Spool(tmp_path / "spool", 20_000)) as (publisher, failures):
         log.there = False
         await load(publisher, range(20), relieved=False)
-        async with asyncio.timeout(WAIT_S):
-            while not failures:  # noqa: ASYNC110 - the disk tells nobody
-                await asyncio.sleep(0.001)
+        await asyncio.wait_for(failures.came.wait(), WAIT_S)
         await load(publisher, range(20, 22), relieved=False)
         assert len(failures) == 1
         assert "QUERYSCOPE_SPOOL_MB" in str(failures[0])

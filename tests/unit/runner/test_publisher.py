@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backbone.log.errors import LogError, LogFull, LogUnavailable
+from backbone.log.front import LogInFront
 from backbone.log.opening import open_log
 from backbone.log.port import Log
 from backbone.urls import sqlite_url
 from schemas.outcomes import OutcomeRecord, RequestOutcome, WindowMark, outcome_decoder
 from services.runner.errors import PublisherFailed
 from services.runner.publisher import BATCH_RECORDS, Publisher
-from tests.unit.runner.logs import LogInFront
 
 PARTITION = 3
 

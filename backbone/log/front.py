@@ -1,4 +1,4 @@
-"""Owns a log in front of a real one, for tests that trouble some of its calls."""
+"""Owns a log in front of another, for those that change some of its calls. It must not change any itself."""
 
 from collections.abc import Mapping, Sequence
 
@@ -10,7 +10,10 @@ class LogInFront:
 
     def __init__(self, log: Log) -> None:
         self._log = log
-        self.partitions = log.partitions
+
+    @property
+    def partitions(self) -> int:
+        return self._log.partitions
 
     async def append(self, topic: str, partition: int, lines: bytes, count: int) -> int:
         return await self._log.append(topic, partition, lines, count)
