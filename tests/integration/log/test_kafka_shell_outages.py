@@ -64,7 +64,7 @@ class Reading:
             await pause(asyncio.Event(), 0.05)
 
     async def until_refused(self) -> None:
-        """The outage is felt: so many records could not be written, each tried for as long as a member may be silent."""
+        """The outage is felt: so many writes were refused, each tried for as long as a member may be silent."""
         before = self.refused
         await self.until(lambda: self.refused >= before + REFUSED)
 
