@@ -110,6 +110,7 @@ def _add_llm(llm: argparse.ArgumentParser) -> None:
     llm.add_argument("--tokens", type=int, default=plain.tokens, help="of an answer; 0 (default): its max_tokens")
     llm.add_argument("--reasoning-tokens", type=int, default=plain.reasoning_tokens, help="the first so many of them")
     llm.add_argument("--cached-tokens", type=int, default=plain.cached_tokens, help="of the prompt, in the usage")
+    llm.add_argument("--slots", type=int, default=plain.slots, help="answers made at once, others wait; 0: any number")
     llm.add_argument("--stdin-eof", action="store_true", help="end when stdin ends or the parent dies")
 
 

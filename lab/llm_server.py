@@ -15,9 +15,11 @@ from lab.lateness import Lateness
 from lab.listener import Listener
 from lab.llm_answers import PATHS, BadCall, Call, json_answer, plain_bytes, read_call, stream_bytes
 from lab.llm_settings import LlmSettings
+from lab.queueing import ServiceQueue
 from lab.timers import Timers, timers_for
 
 MAX_BODY_BYTES: Final = 64 * 1024 * 1024
+MAX_WAITING: Final = 1_000_000
 HEALTH_PATH: Final = "/_lab/health"
 
 
@@ -30,7 +32,15 @@ class LlmTarget:
         self.clock = clock
         self.connections: set[LlmConnection] = set()
         self.requests = self.completed = self.tokens = 0
+        self._slots = ServiceQueue(settings.slots, settings.slots + MAX_WAITING) if settings.slots else None
         self.lateness = Lateness()
+
+    def starts_s(self, call: Call, came_s: float) -> float:
+        """When a slot is free for an answer that is asked for now."""
+        last = max(call.tokens - 1, 0)
+        takes_s = (self.settings.ttft_ms + last * self.settings.gap_ms) / 1e3
+        admitted = None if self._slots is None else self._slots.admit(came_s, lambda start_s: start_s + takes_s)
+        return came_s if admitted is None else admitted[0]
 
     def health(self) -> dict[str, object]:
         """lateness_ms: how late the last tokens were written, the error of this very server."""
@@ -112,7 +122,7 @@ class LlmConnection(asyncio.Protocol):
         target.requests += 1
         self._busy = True
         self._keep_alive = keep_alive
-        _Answering(self, target, call, target.requests, target.clock())
+        _Answering(self, target, call, target.requests, target.starts_s(call, target.clock()))
 
     def write(self, data: bytes) -> bool:
         """False where the client has gone."""
@@ -139,15 +149,15 @@ class LlmConnection(asyncio.Protocol):
 
 
 class _Answering:
-    """One answer on its way. Instants count from the request's, so that lateness does not add up."""
+    """One answer on its way. Instants count from when it was begun, so that lateness does not add up."""
 
-    __slots__ = ("_bytes", "_call", "_came_s", "_connection", "_next", "_plain", "_target")
+    __slots__ = ("_bytes", "_call", "_connection", "_next", "_plain", "_starts_s", "_target")
 
-    def __init__(self, connection: LlmConnection, target: LlmTarget, call: Call, number: int, came_s: float) -> None:
+    def __init__(self, connection: LlmConnection, target: LlmTarget, call: Call, number: int, starts_s: float) -> None:
         self._connection = connection
         self._target = target
         self._call = call
-        self._came_s = came_s
+        self._starts_s = starts_s
         self._next = 0
         self._plain = b"" if call.stream else plain_bytes(call, number)
         if call.stream:
@@ -159,7 +169,7 @@ class _Answering:
 
     def _due_s(self) -> float:
         settings = self._target.settings
-        return self._came_s + (settings.ttft_ms + self._next * settings.gap_ms) / 1e3
+        return self._starts_s + (settings.ttft_ms + self._next * settings.gap_ms) / 1e3
 
     def _write(self) -> None:
         target, call, number = self._target, self._call, self._next

@@ -14,6 +14,8 @@ class LlmSettings:
 
     tokens: how many an answer has, where the request's max_tokens allows them (0: as many as that allows); the first
     reasoning_tokens of them are reasoning. cached_tokens: so many of the prompt's the usage calls cached.
+    slots: so many answers are made at once (0: any number); whoever comes while all are taken waits in order, and all
+    instants count from when there is one.
     """
 
     host: str = "127.0.0.1"
@@ -23,6 +25,7 @@ class LlmSettings:
     tokens: int = 0
     reasoning_tokens: int = 0
     cached_tokens: int = 0
+    slots: int = 0
 
     def __post_init__(self) -> None:
         checks = (
@@ -30,6 +33,7 @@ class LlmSettings:
             (0 <= self.ttft_ms <= 3_600_000, "ttft-ms must be between 0 and 3600000"),
             (0 <= self.gap_ms <= 3_600_000, "gap-ms must be between 0 and 3600000"),
             (min(self.tokens, self.reasoning_tokens, self.cached_tokens) >= 0, "numbers of tokens are not negative"),
+            (0 <= self.slots <= 100_000, "slots go from 0 (any number of answers at once) to 100000"),
         )
         for fine, problem in checks:
             if not fine:

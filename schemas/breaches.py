@@ -44,6 +44,7 @@ class LevelJudged(Record):
     rate_per_s: float | None
     verdict: LevelVerdict
     reasons: tuple[str, ...] = ()
+    users: int | None = None
 
 
 BreachRecord = SlaBreached | SlaRecovered

@@ -46,13 +46,15 @@ class RateChangeRequested(Record):
 class RateChanged(Record):
     """The rate of the whole run from `at_us` on, microseconds after t0, the beginning of a second for all workers.
 
-    level: of a search for capacity, which begins then; None where somebody asked for another rate.
+    level: of a search for capacity, which begins then; None where somebody asked for another rate. users: how many it
+    has, where the search is over users, who have no rate.
     """
 
     type: Literal["RateChanged"] = "RateChanged"
     at_us: int
-    rate_per_s: float
+    rate_per_s: float | None
     level: int | None = None
+    users: int | None = None
 
 
 class WorkerPlacement(Frozen):

@@ -71,7 +71,7 @@ class Load(Strict):
     """How much load. A closed loop has users (concurrency) with requests or a duration; an open loop has arrivals: a
     constant rate, Poisson arrivals of a mean rate, stages, a spike, or those of `trace`, a file or the id of a recorded
     run, `speed` times as fast. A sweep goes through levels of either, a search for
-    `capacity` through rates that it finds on its way: its end is not known before.
+    `capacity` through rates or users that it finds on its way: its end is not known before.
 
     In an open loop `concurrency` caps the connections (None: 1,000); in a closed loop it is the number of users.
     `workers` processes share it exactly: all figures are of the whole run. Before the profile its load is made for
@@ -106,6 +106,8 @@ class Load(Strict):
     def open_loop(self) -> bool:
         if self.sweep is not None:
             return self.sweep.rates is not None
+        if self.capacity is not None:
+            return self.capacity.concurrency is None
         return any(value is not None for _, value in self._profiles())
 
     @property
@@ -205,11 +207,13 @@ class Load(Strict):
             raise ValueError("`speed` is that of a trace: leave it out, or say which `trace`")
         if self.sweep is not None and self.duration_s is not None:
             raise ValueError(f"the sweep lasts {self.sweep.whole_s} s: leave `duration` out, or change its `measure`")
-        if self.sweep is not None and self.sweep.users is not None and self.concurrency not in (None, *self._most()):
-            raise ValueError("the sweep says how many users there are: leave `concurrency` out")
+        if self._most() and self.concurrency not in (None, *self._most()):
+            raise ValueError(f"the {given[0]} says how many users there are: leave `concurrency` out")
         return self
 
     def _most(self) -> Sequence[int]:
+        if self.capacity is not None and self.capacity.concurrency is not None:
+            return [self.capacity.concurrency.to]
         users = self.sweep.users if self.sweep is not None else None
         return [max(users)] if users else []
 

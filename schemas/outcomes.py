@@ -114,7 +114,7 @@ class WindowMark(msgspec.Struct, tag="mark", tag_field="type", omit_defaults=Tru
     last_seq: the last seq before this mark (the mark's own seq is last_seq + 1).
     intended: what the load profile wanted to start in this second (closed loop: what was started).
     started: what was really started in this second: requests; in an open loop of journeys, iterations.
-    rate_per_s: the rate that the whole run was told to have from this second on; None where nobody changed it.
+    rate_per_s, users: what the whole run was told to have from this second on; None where nobody changed it.
     stage: the phase that this second belongs to, numbered like that of an outcome.
     in_flight_ages: sparse sketch of the ages (us) of the requests in flight when the mark was made.
     Ratios are of one core of one second: cpu_share 1.0 = the worker used a whole core.
@@ -146,6 +146,7 @@ class WindowMark(msgspec.Struct, tag="mark", tag_field="type", omit_defaults=Tru
     stop_detail: str = ""
     unacknowledged: int = 0
     rate_per_s: float | None = None
+    users: int | None = None
 
 
 class WorkerFence(msgspec.Struct, tag="fence", tag_field="type", omit_defaults=True):

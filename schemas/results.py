@@ -4,6 +4,7 @@ from typing import Literal
 
 from schemas.base import Frozen, RunId, UnixMicros
 from schemas.causes import CauseId
+from schemas.levels import CapacityUnit
 
 Status = Literal["queued", "running", "finished", "failed", "cancelled", "lost"]
 Verdict = Literal["pass", "breach", "invalid", "failed", "cancelled", "lost"]
@@ -103,9 +104,10 @@ class Validity(Frozen):
 
 
 class Capacity(Frozen):
-    """The highest rate that met the SLA, its interval and the knee, in requests per second.
+    """The highest load that met the SLA, its interval and the knee: a rate in requests per second, or users (streams,
+    where they ask a language model), as `unit` says.
 
-    rate, low: None where not even the lowest rate met it. high: the lowest rate that broke it, None where none did.
+    rate, low: None where not even the lowest met it. high: the lowest that broke it, None where none did.
     note: why the interval is not closed, where it is not.
     """
 
@@ -114,6 +116,7 @@ class Capacity(Frozen):
     high: float | None
     knee: float | None = None
     note: str = ""
+    unit: CapacityUnit = "per_s"
 
 
 class Level(Frozen):

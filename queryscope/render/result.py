@@ -1,6 +1,6 @@
 """Owns how a run's result is printed for people, on stdout. It must not compute a figure."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from rich.console import Console, Group, RenderableType
 from rich.markup import escape
@@ -67,12 +67,13 @@ def _measured(result: RunResult) -> Iterable[RenderableType]:
 
 
 def _capacity(found: Capacity) -> RenderableType:
+    unit = "/s" if found.unit == "per_s" else " users"
+    broke = None if found.high is None else f"{found.high:g}{unit} broke a promise"
     if found.rate is None:
-        rate = "none" if found.high is None else f"none, {found.high:g}/s broke a promise"
+        rate = "none" if broke is None else f"none, {broke}"
     else:
-        high = "no limit seen" if found.high is None else f"{found.high:g}/s broke a promise"
-        rate = f"{found.rate:g}/s kept all promises, {high}"
-    knee = "" if found.knee is None else f" · knee at {found.knee:g}/s"
+        rate = f"{found.rate:g}{unit} kept all promises, {broke or 'no limit seen'}"
+    knee = "" if found.knee is None else f" · knee at {found.knee:g}{unit}"
     return Text(f"  capacity: {rate}{knee}" + (f" · {found.note}" if found.note else ""))
 
 
@@ -144,10 +145,11 @@ def sla_table(results: Iterable[SlaResult]) -> Table:
     return table
 
 
-def levels_table(levels: Iterable[Level], *, scheduled: bool) -> Table:
+def levels_table(levels: Sequence[Level], *, scheduled: bool) -> Table:
     """One row for each level of a load that has levels."""
-    table = _table("level", "asked", "delivered", "requests", "failed", "p50", "p95", "p99 ms", "", "")
-    for each in levels:
+    of_models = _of_models(levels)
+    table = _table("level", "asked", "delivered", "requests", "failed", "p50", "p95", "p99 ms", *of_models, "", "")
+    for number, each in enumerate(levels):
         metrics = each.metrics
         d = metrics.scheduled_latency_ms if scheduled else metrics.latency_ms
         wanted = f"{each.rate_rps:,.6g}/s" if each.rate_rps is not None else f"{each.concurrency:,} users"
@@ -160,10 +162,23 @@ def levels_table(levels: Iterable[Level], *, scheduled: bool) -> Table:
             milliseconds(d.p50),
             milliseconds(d.p95),
             milliseconds(d.p99),
+            *(cells[number] for cells in of_models.values()),
             Text(each.verdict.replace("_", " "), style=LEVEL_STYLES[each.verdict]),
             "knee" if each.knee else "",
         )
     return table
+
+
+def _of_models(levels: Sequence[Level]) -> dict[str, list[str]]:
+    """What only calls of language models have, level by level, in the columns that hold anything."""
+    columns: dict[str, list[str]] = {"ttft p50": [], "ttft p95 ms": [], "gap p95 ms": [], "goodput": []}
+    for each in levels:
+        ttft, gap, goodput = each.metrics.ttft_ms, each.metrics.gap_ms, each.metrics.goodput
+        columns["ttft p50"].append(milliseconds(ttft.p50 if ttft is not None else None))
+        columns["ttft p95 ms"].append(milliseconds(ttft.p95 if ttft is not None else None))
+        columns["gap p95 ms"].append(milliseconds(gap.p95 if gap is not None else None))
+        columns["goodput"].append("–" if goodput is None else f"{goodput.per_s:,.1f}/s, {goodput.ratio:.0%}")
+    return {title: cells for title, cells in columns.items() if any(cell != "–" for cell in cells)}
 
 
 def regression_table(regression: Regression) -> Table:

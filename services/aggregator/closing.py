@@ -164,6 +164,8 @@ def _load_phase(run: OpenRun, window: int, marks: Sequence[WindowMark]) -> tuple
     users = load.concurrency or 1
     if load.sweep is not None and load.sweep.users is not None:
         users = load.sweep.users[run.state.level]
+    elif load.capacity is not None:
+        users = run.state.level_of(run.state.level).users or users
     everybody = in_flight > 0 if load.open_loop else in_flight >= users
     final = not marks or all(mark.final for mark in marks)
     until_s = load.judged_until_s

@@ -63,7 +63,7 @@ def judge_level(run: OpenRun, number: int, level: LevelState) -> JudgedLevel:
     shown = Level(
         level=number,
         rate_rps=_rate_of(run, number, level),
-        concurrency=load.sweep.users[number] if load.sweep is not None and load.sweep.users is not None else None,
+        concurrency=_users_of(run, number, level),
         from_s=level.from_s or 0,
         delivered_rps=level.marks.started / seconds if seconds else 0.0,
         verdict=verdict,
@@ -137,6 +137,13 @@ def _rate_of(run: OpenRun, number: int, level: LevelState) -> float | None:
     if sweep is not None:
         return None if sweep.rates is None else sweep.rates[number]
     return level.rate_per_s
+
+
+def _users_of(run: OpenRun, number: int, level: LevelState) -> int | None:
+    sweep = run.scenario.load.sweep
+    if sweep is not None:
+        return None if sweep.users is None else sweep.users[number]
+    return level.users
 
 
 def _point(run: OpenRun, level: Level) -> Point:

@@ -26,6 +26,7 @@ class _StoredLevel(msgspec.Struct, array_like=True):
     rate_per_s: float | None
     ends_s: int | None = None
     told: bool = False
+    users: int | None = None
 
 
 class _Stored(msgspec.Struct, array_like=True):
@@ -47,7 +48,7 @@ class _Stored(msgspec.Struct, array_like=True):
 class LevelState:
     """One level of a run. from_s, ends_s: the seconds at which measuring began and was over, None before that.
 
-    rate_per_s: where the run found it only on its way. told: whether the run has been told what came of it.
+    rate_per_s, users: where the run found them only on its way. told: whether the run has been told what came of it.
     """
 
     promises: list[PromiseState]
@@ -57,6 +58,7 @@ class LevelState:
     rate_per_s: float | None = None
     ends_s: int | None = None
     told: bool = False
+    users: int | None = None
 
 
 @dataclass(slots=True)
@@ -115,8 +117,9 @@ class RunState:
         if self.judged_s or self.stage >= 0:
             self.judged_s += 1
         for mark in marks:
-            if self.has_levels and mark.stage < 0 and mark.rate_per_s is not None:
-                self.level_of(~mark.stage).rate_per_s = mark.rate_per_s
+            if self.has_levels and mark.stage < 0 and (mark.rate_per_s is not None or mark.users is not None):
+                told = self.level_of(~mark.stage)
+                told.rate_per_s, told.users = mark.rate_per_s, mark.users
             if mark.stage >= 0:
                 self.marks.add(mark)
                 if self.has_levels:
@@ -145,6 +148,7 @@ class RunState:
                     each.rate_per_s,
                     each.ends_s,
                     each.told,
+                    each.users,
                 )
                 for number, each in sorted(self.levels.items())
             ],
@@ -171,12 +175,7 @@ def state_from_bytes(data: bytes, promises: int, *, has_levels: bool = False) ->
         raise PartialCorrupt(
             "a run's stored state has another format: move the database file away and it is rebuilt from the log"
         )
-    levels = {
-        each.level: LevelState(
-            each.promises, _totals(each.totals), each.marks, each.from_s, each.rate_per_s, each.ends_s, each.told
-        )
-        for each in stored.levels
-    }
+    levels = {each.level: _level(each) for each in stored.levels}
     return RunState(
         levels[stored.level].promises if stored.level in levels else stored.promises,
         _totals(stored.totals),
@@ -190,6 +189,19 @@ def state_from_bytes(data: bytes, promises: int, *, has_levels: bool = False) ->
         has_levels,
         stored.level,
         levels,
+    )
+
+
+def _level(stored: _StoredLevel) -> LevelState:
+    return LevelState(
+        stored.promises,
+        _totals(stored.totals),
+        stored.marks,
+        stored.from_s,
+        stored.rate_per_s,
+        stored.ends_s,
+        stored.told,
+        stored.users,
     )
 
 

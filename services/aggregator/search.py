@@ -10,7 +10,7 @@ from schemas.base import derived_id
 from schemas.breaches import LevelJudged
 from schemas.levels import CapacitySearch
 from schemas.outcomes import WindowMark
-from schemas.results import Capacity
+from schemas.results import Capacity, asked
 from services.aggregator.closing import OpenRun
 from services.aggregator.levels import Judged, JudgedLevel, judge_level, sweep_promises
 
@@ -40,27 +40,27 @@ def level_over(run: OpenRun, window: int, marks: Sequence[WindowMark]) -> LevelJ
         rate_per_s=shown.rate_rps,
         verdict=shown.verdict,
         reasons=shown.reasons,
+        users=shown.concurrency,
     )
 
 
 def capacity_of(run: OpenRun, search: CapacitySearch, levels: Sequence[JudgedLevel]) -> Capacity:
-    """The interval between the highest rate that kept all promises and the lowest that broke one.
+    """The interval between the highest load that kept all promises and the lowest that broke one.
 
     A level that was cut short, by a cancellation, say, shows nothing.
     """
     whole = _whole(run, levels)
-    high = min(
-        (rate for each in whole if (rate := each.shown.rate_rps) and each.shown.verdict == "breach"), default=None
-    )
+    high = min((load for each in whole if (load := asked(each.shown)) and each.shown.verdict == "breach"), default=None)
     best = _best(whole)
-    low = None if best is None else best.shown.rate_rps
-    knee = next((each.shown.rate_rps for each in levels if each.shown.knee), None)
+    low = None if best is None else asked(best.shown)
+    knee = next((asked(each.shown) for each in levels if each.shown.knee), None)
     return Capacity(
         rate=low,
         low=low,
         high=high,
         knee=knee,
         note=_note(search, whole, low, high) if len(whole) == len(levels) else CUT_SHORT,
+        unit=search.unit,
     )
 
 
@@ -84,13 +84,9 @@ def _whole(run: OpenRun, levels: Sequence[JudgedLevel]) -> list[JudgedLevel]:
 
 def _best(levels: Sequence[JudgedLevel]) -> JudgedLevel | None:
     """The highest level that kept all promises, below all that broke one."""
-    broken = [each.shown.rate_rps or 0.0 for each in levels if each.shown.verdict == "breach"]
-    kept = [
-        each
-        for each in levels
-        if each.shown.verdict == "pass" and each.shown.rate_rps and each.shown.rate_rps < min(broken, default=1e9)
-    ]
-    return max(kept, key=lambda each: each.shown.rate_rps or 0.0, default=None)
+    broken = min((asked(each.shown) for each in levels if each.shown.verdict == "breach"), default=1e9)
+    kept = [each for each in levels if each.shown.verdict == "pass" and 0 < asked(each.shown) < broken]
+    return max(kept, key=lambda each: asked(each.shown), default=None)
 
 
 def _note(search: CapacitySearch, levels: Sequence[JudgedLevel], low: float | None, high: float | None) -> str:
@@ -104,8 +100,12 @@ def _note(search: CapacitySearch, levels: Sequence[JudgedLevel], low: float | No
     if last.verdict == "not_enough_data":
         return f"{levels[-1].name} could not be judged, so that the search ended there"
     if low is None:
-        return "not even the lowest rate kept the promises"
-    if low >= search.to:
-        return "the highest rate kept the promises too: the capacity is that or more"
+        return f"not even the lowest {_thing(search)} kept the promises"
+    if low >= search.highest:
+        return f"the highest {_thing(search)} kept the promises too: the capacity is that or more"
     closed = high is not None and high - low <= search.tolerance * high
     return "" if closed else CUT_SHORT
+
+
+def _thing(search: CapacitySearch) -> str:
+    return "rate" if search.unit == "per_s" else "number of users"

@@ -240,7 +240,7 @@ def _load(run: OpenRun, levels: Sequence[JudgedLevel] | None, metrics: Metrics) 
     search = run.scenario.load.capacity
     if search is not None:
         found |= {"capacity": capacity_of(run, search, levels)}
-        if metrics.duration_s:
+        if metrics.duration_s and run.scenario.load.open_loop:
             found |= {"intended_rps": run.state.marks.intended / metrics.duration_s}
     return info.model_copy(update=found)
 

@@ -1,6 +1,6 @@
-"""Owns which rate a search for capacity tries next. It must not measure, judge or wait.
+"""Owns which rate, or how many users, a search for capacity tries next. It must not measure, judge or wait.
 
-The rate doubles from `from` on while promises are kept, `to` at most; between the highest rate that kept them and the
+The load doubles from `from` on while promises are kept, `to` at most; between the highest that kept them and the
 lowest that broke one the middle is tried, until the interval is narrow. A level with too few requests for a promise is
 tried again for twice as long; a level that cannot be judged ends the search.
 """
@@ -13,9 +13,9 @@ from schemas.results import LevelVerdict
 
 
 class Trial(NamedTuple):
-    """A level of this rate, measured for so long."""
+    """A level of this rate or of so many users, measured for so long."""
 
-    rate_per_s: float
+    asked: float
     measure_s: int
 
 
@@ -29,20 +29,20 @@ class Tried(NamedTuple):
 def next_trial(search: CapacitySearch, tried: Sequence[Tried]) -> Trial | None:
     """What to try after these; None: the search is over."""
     if not tried:
-        return Trial(search.from_, search.measure_s)
+        return Trial(search.lowest, search.measure_s)
     last = tried[-1]
     if len(tried) >= MAX_LEVELS or last.verdict == "invalid":
         return None
     if last.verdict == "not_enough_data":
-        longer = Trial(last.trial.rate_per_s, last.trial.measure_s * 2)
+        longer = Trial(last.trial.asked, last.trial.measure_s * 2)
         return longer if longer.measure_s <= search.measure_s * 2**MAX_PROLONGED else None
-    low = max((each.trial.rate_per_s for each in tried if each.verdict == "pass"), default=None)
-    high = min((each.trial.rate_per_s for each in tried if each.verdict == "breach"), default=None)
-    if low is None or low >= search.to:
+    low = max((each.trial.asked for each in tried if each.verdict == "pass"), default=None)
+    high = min((each.trial.asked for each in tried if each.verdict == "breach"), default=None)
+    if low is None or low >= search.highest:
         return None
     if high is None:
-        return Trial(min(low * 2, search.to), last.trial.measure_s)
+        return Trial(min(low * 2, search.highest), last.trial.measure_s)
     if high - low <= search.tolerance * high:
         return None
-    middle = round((low + high) / 2, 6)
+    middle = (low + high) // 2 if search.unit == "users" else round((low + high) / 2, 6)
     return Trial(middle, last.trial.measure_s) if low < middle < high else None

@@ -70,6 +70,7 @@ class Engine:
         self._loop_lag_us = 0
         self._ticks = 0
         self._rates: dict[int, float] = {}
+        self._users: dict[int, int] = {}
         self._ending: Ending | None = None
         self._over = self._loop.create_future()
         self._ended_at_us = 0
@@ -128,8 +129,13 @@ class Engine:
         self._phases.add(told.at_us, ~told.level)
         self._phases.add(told.measured_us, told.level)
         self._phases.add(told.ends_us, ~told.level)
-        self.change_rate(told.at_us, told.rate_per_s)
-        self._load.change_rate(told.ends_us, told.rest_per_s)
+        if told.rate_per_s is not None:
+            self.change_rate(told.at_us, told.rate_per_s)
+            self._load.change_rate(told.ends_us, told.rest_per_s)
+        elif told.users is not None:
+            self._users[told.at_us // SECOND_US] = told.users
+            self._load.change_users(told.at_us, told.users)
+            self._load.change_users(told.ends_us, 0)
 
     def final_mark(self, ending: Ending, unacknowledged: int) -> WindowMark:
         """Marks the windows still open and returns the last one's mark, after `run`."""
@@ -367,7 +373,7 @@ class Engine:
             vitals=self._meter.read(),
             queue_bytes=self._recorder.queue_bytes,
         )
-        mark.rate_per_s = self._rates.pop(window, None)
+        mark.rate_per_s, mark.users = self._rates.pop(window, None), self._users.pop(window, None)
         self.tally.window = window
         self._on_window(self.tally)
         return mark

@@ -100,7 +100,8 @@ class Helping:
             self._crew.stop(words.stop)
         for changed in words.rates[self._rates_told :]:
             self._rates_told += 1
-            self._crew.change_rate(ChangeRate(changed.at_us, changed.rate_per_s))
+            if changed.rate_per_s is not None:
+                self._crew.change_rate(ChangeRate(changed.at_us, changed.rate_per_s))
 
     async def _help(
         self, request: RunRequested, accepted: RunAccepted, placed: list[WorkerPlacement]

@@ -58,6 +58,9 @@ class Load(Protocol):
     def change_rate(self, at_us: int, rate_per_s: float) -> None:
         """From this instant on, of the whole run; users of a closed loop have no rate."""
 
+    def change_users(self, at_us: int, users: int) -> None:
+        """From this instant on, of the whole run; only a load that says so can have another number of them."""
+
 
 def make_load(
     settings: LoadSettings,
@@ -72,7 +75,9 @@ def make_load(
     if schedule is None:
         requests = None if settings.requests is None else share.part(settings.requests)
         if settings.sweep is not None:
-            return SteppedUsers(target, share, settings.sweep, settings.warmup_s or 0)
+            return SteppedUsers.of_sweep(target, share, settings.sweep, settings.warmup_s or 0)
+        if settings.capacity is not None:
+            return SteppedUsers(target, share, round(settings.capacity.lowest))
         users = share.part(settings.concurrency or 1)
         if requests is not None and settings.warmup_s is not None:
             return WarmedUpUsers(target, users, requests, settings.warmup_s, phases)
@@ -90,7 +95,7 @@ def schedule_of(settings: LoadSettings, seed: str) -> Schedule | None:
         cooldown = [Ramp(last, last, after_s)] if after_s else []
         return Ramps.of([*warmup, *ramps, *cooldown])
     if settings.capacity is not None:
-        return ConstantRate.of(settings.capacity.from_, None, None)
+        return ConstantRate.of(settings.capacity.lowest, None, None) if settings.open_loop else None
     if settings.poisson_per_s is not None:
         rate_per_s = settings.poisson_per_s
         warm = PoissonArrivals(rate_per_s, None, None, seed).due_before(before_s * SECOND_US)
@@ -133,6 +138,9 @@ class ClosedLoop:
         return None
 
     def change_rate(self, at_us: int, rate_per_s: float) -> None:
+        return
+
+    def change_users(self, at_us: int, users: int) -> None:
         return
 
     def _next(self, slot: Slot) -> None:
@@ -182,21 +190,26 @@ class WarmedUpUsers(ClosedLoop):
 class SteppedUsers(ClosedLoop):
     """As many users as the level has. One too many stops when its request has ended, and may come back later."""
 
-    def __init__(self, target: LoadTarget, share: Share, sweep: Sweep, warmup_s: int) -> None:
-        users = [share.part(count) for count in sweep.users or ()]
-        super().__init__(target, users[0], None)
-        starts_s = [warmup_s + level * sweep.level_s for level in range(sweep.levels)]
-        self._changes = list(zip(starts_s, users, strict=True))[1:]
+    def __init__(self, target: LoadTarget, share: Share, users: int) -> None:
+        super().__init__(target, share.part(users), None)
+        self._share = share
         self._timers: list[asyncio.TimerHandle] = []
         self._active = self._users
         self._resting: list[Slot] = []
 
-    def start(self) -> None:
+    @classmethod
+    def of_sweep(cls, target: LoadTarget, share: Share, sweep: Sweep, warmup_s: int) -> "SteppedUsers":
+        """Those of all its levels, one after the other."""
+        users = sweep.users or [0]
+        load = cls(target, share, users[0])
+        for level in range(1, sweep.levels):
+            load.change_users((warmup_s + level * sweep.level_s) * SECOND_US, users[level])
+        return load
+
+    def change_users(self, at_us: int, users: int) -> None:
+        delay_s = _loop_delay_s(self._target, at_us / SECOND_US)
         loop = asyncio.get_running_loop()
-        self._timers = [
-            loop.call_later(_loop_delay_s(self._target, at_s), self._have, users) for at_s, users in self._changes
-        ]
-        super().start()
+        self._timers.append(loop.call_later(delay_s, self._have, self._share.part(users)))
 
     def freed(self, slot: Slot, wait_us: int) -> None:
         if not wait_us and self._active > self._users:
@@ -265,6 +278,9 @@ class OpenLoop:
         self._arrivals.change_rate(at_us, rate_per_s)
         self._schedule = self._arrivals.mine
         self._start_due()
+
+    def change_users(self, at_us: int, users: int) -> None:
+        return
 
     def _now_us(self) -> int:
         return (perf_counter_ns() - self._target.t0_ns) // 1000

@@ -58,14 +58,18 @@ class ChangeRate(msgspec.Struct, tag="change_rate", frozen=True):
 
 class RunLevel(msgspec.Struct, tag="run_level", frozen=True):
     """A level of a search: an open loop has its rate from `at_us` after t0 on, is measured from `measured_us` on, and
-    rests with `rest_per_s` from `ends_us` on. All begin with a second; the rates are of the whole run."""
+    rests with `rest_per_s` from `ends_us` on. All begin with a second; the rates are of the whole run.
+
+    users: where the search is over them; they have no rate, and none of them is there while the load rests.
+    """
 
     level: int
-    rate_per_s: float
     at_us: int
     measured_us: int
     ends_us: int
-    rest_per_s: float
+    rate_per_s: float | None = None
+    rest_per_s: float = 0.0
+    users: int | None = None
 
 
 class Ready(msgspec.Struct, tag="ready", frozen=True):

@@ -10,6 +10,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from time import perf_counter_ns
 
+import msgspec
+
 from schemas.levels import CapacitySearch
 from schemas.lifecycle import RateChanged
 from schemas.load import Load
@@ -69,11 +71,14 @@ class _Course:
             level = len(tried)
             told = self._told(level, trial)
             self._crew.change_rate(told)
-            await self._voice.say(RateChanged, at_us=told.at_us, rate_per_s=told.rate_per_s, level=level)
+            await self._voice.say(
+                RateChanged, at_us=told.at_us, rate_per_s=told.rate_per_s, users=told.users, level=level
+            )
             left_s = (self._t0_ns + told.ends_us * 1000 - perf_counter_ns()) / 1e9
             within_s = left_s + WORKED_OFF_WITHIN_S + 4 * (told.ends_us - told.at_us) / SECOND_US
             if not await self._judged(level, within_s):
-                return f"level {level + 1} ({trial.rate_per_s:g}/s) was not worked off in time: the search ended there"
+                name = f"level {level + 1} ({self._search.in_words(trial.asked)})"
+                return f"{name} was not worked off in time: the search ended there"
             tried.append(Tried(trial, self._follower.words.levels[level].verdict))
         return ""
 
@@ -85,11 +90,7 @@ class _Course:
         now_us = (perf_counter_ns() - self._t0_ns) // 1000
         at_us = -(-(now_us + TOLD_BEFORE_US) // SECOND_US) * SECOND_US if level else self._warmup_us
         measured_us = at_us + self._search.settle_s * SECOND_US
-        return RunLevel(
-            level=level,
-            rate_per_s=trial.rate_per_s,
-            at_us=at_us,
-            measured_us=measured_us,
-            ends_us=measured_us + trial.measure_s * SECOND_US,
-            rest_per_s=min(REST_PER_S, self._search.from_),
-        )
+        told = RunLevel(level, at_us, measured_us, ends_us=measured_us + trial.measure_s * SECOND_US)
+        if self._search.unit == "users":
+            return msgspec.structs.replace(told, users=round(trial.asked))
+        return msgspec.structs.replace(told, rate_per_s=trial.asked, rest_per_s=min(REST_PER_S, self._search.lowest))

@@ -123,6 +123,9 @@ class Walks:
     def change_rate(self, at_us: int, rate_per_s: float) -> None:
         self._load.change_rate(at_us, rate_per_s)
 
+    def change_users(self, at_us: int, users: int) -> None:
+        self._load.change_users(at_us, users)
+
     def awaits_answer(self, slot: Slot) -> bool:
         """Whether anything is read of the answer to what this user has asked."""
         return self._judge.reads(self._walks[slot])

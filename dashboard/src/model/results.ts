@@ -79,13 +79,14 @@ export interface Level {
   sla: SlaResult[];
 }
 
-/** Requests per second. rate: null where no level kept the promises; high: the lowest that broke one, if any did. */
+/** Requests per second, or users, as `unit` says. rate: null where no level kept the promises; high: the lowest that broke one, if any did. */
 export interface Capacity {
   rate: number | null;
   low: number | null;
   high: number | null;
   knee: number | null;
   note?: string;
+  unit?: "per_s" | "users";
 }
 
 export interface LoadInfo {

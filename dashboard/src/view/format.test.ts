@@ -70,6 +70,7 @@ test("what of a load is not judged is said, and nothing where all of it is", () 
 test.each([
   [{ rate: 210, low: 200, high: 220, knee: 150 }, "Capacity: 210/s kept all promises, 220/s broke one; knee at 150/s"],
   [{ rate: 210, low: 210, high: null, knee: null, note: "time" }, "Capacity: 210/s kept all promises, no limit seen. time"],
+  [{ rate: 8, low: 8, high: 9, knee: null, unit: "users" as const }, "Capacity: 8 users kept all promises, 9 users broke one"],
   [{ rate: null, low: null, high: 5, knee: null, note: "" }, "Capacity: none, 5/s broke one"],
 ])("a capacity is told with what bounds it", (capacity, text) => {
   expect(formatCapacity(capacity)).toBe(text);

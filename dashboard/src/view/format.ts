@@ -105,10 +105,11 @@ export function shortId(runId: string): string {
   return runId.slice(-8);
 }
 
-export function formatCapacity({ rate, high, knee, note }: Capacity): string {
-  const kept = rate === null ? "none" : `${formatRate(rate)} kept all promises`;
-  const broke = high === null ? (rate === null ? "" : ", no limit seen") : `, ${formatRate(high)} broke one`;
-  const bend = knee === null ? "" : `; knee at ${formatRate(knee)}`;
+export function formatCapacity({ rate, high, knee, note, unit }: Capacity): string {
+  const load = (asked: number) => (unit === "users" ? `${formatCount(asked)} users` : formatRate(asked));
+  const kept = rate === null ? "none" : `${load(rate)} kept all promises`;
+  const broke = high === null ? (rate === null ? "" : ", no limit seen") : `, ${load(high)} broke one`;
+  const bend = knee === null ? "" : `; knee at ${load(knee)}`;
   return `Capacity: ${kept}${broke}${bend}${note ? `. ${note}` : ""}`;
 }
 

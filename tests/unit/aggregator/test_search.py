@@ -12,10 +12,13 @@ from services.aggregator.search import CUT_SHORT, level_over
 from tests.unit.aggregator.synthetic import RUN, SECOND_US, T0_US, Stream, accepted, scenario
 from tests.unit.aggregator.test_verdict import judged
 
+OVER_USERS = Load.model_validate(
+    {"capacity": {"concurrency": {"from": 5, "to": 40}, "measure": 3, "settle": 1, "tolerance": "35%"}}
+)
 SEARCH = Load.model_validate({"capacity": {"from": 50, "to": 400, "measure": 3, "settle": 1, "tolerance": "35%"}})
 
 
-def searched(*levels: tuple[float, LevelVerdict], cut_short: bool = False) -> RunResult:
+def searched(*levels: tuple[float, LevelVerdict], cut_short: bool = False, load: Load = SEARCH) -> RunResult:
     """A run of these levels: each settles for a second, is measured for three and rests for one.
 
     cut_short: the last one is cancelled while it is measured.
@@ -31,8 +34,11 @@ def searched(*levels: tuple[float, LevelVerdict], cut_short: bool = False) -> Ru
                 stream.outcome(second * SECOND_US + number * 20_000 + 10_000, latency_us, stage=stage)
             lag_us = 900_000 if verdict == "invalid" else 0
             mark = stream.mark(second, stage=stage, started=50, loop_lag_us=lag_us, final=second + 1 == last)
-            mark.rate_per_s = rate if not offset else None
-    return judged(stream, "p95 < 100ms", load=SEARCH).result
+            if not offset and load.open_loop:
+                mark.rate_per_s = rate
+            elif not offset:
+                mark.users = round(rate)
+    return judged(stream, "p95 < 100ms", load=load).result
 
 
 @pytest.mark.parametrize(
@@ -58,6 +64,25 @@ def test_the_capacity_is_the_highest_rate_that_kept_its_promises(
     assert capacity.note.startswith(note)
     assert bool(capacity.note) == bool(note)
     assert result.verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("levels", "found", "note"),
+    [
+        ([(5, "pass"), (10, "pass"), (20, "breach"), (15, "pass")], (15, 15, 20), ""),
+        ([(5, "breach")], (None, None, 5), "not even the lowest number of users"),
+        ([(5, "pass"), (40, "pass")], (40, 40, None), "the highest number of users kept the promises too"),
+    ],
+)
+def test_a_search_over_users_counts_in_them(
+    levels: Sequence[tuple[float, LevelVerdict]], found: Sequence[float | None], note: str
+) -> None:
+    load = searched(*levels, load=OVER_USERS).load
+    assert load.capacity is not None
+    assert load.intended_rps is None
+    assert [(each.rate_rps, each.concurrency) for each in load.levels or []] == [(None, users) for users, _ in levels]
+    assert (load.capacity.rate, load.capacity.low, load.capacity.high, load.capacity.unit) == (*found, "users")
+    assert load.capacity.note.startswith(note)
 
 
 def test_a_level_that_was_cut_short_shows_nothing_of_the_capacity() -> None:

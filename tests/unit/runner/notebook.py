@@ -17,6 +17,7 @@ class Notebook:
     marked_window: int = -1
     queue_bytes: int = 0
     _number: int = -1
+    _window: int = -1
     _act: Callable[[], None] = lambda: None
 
     def put(self, outcome: RequestOutcome) -> None:
@@ -29,10 +30,16 @@ class Notebook:
         """Does it when so many outcomes are there."""
         self._number, self._act = number, act
 
+    def at_window(self, window: int, act: Callable[[], None]) -> None:
+        """Does it when that second has been marked."""
+        self._window, self._act = window, act
+
     def put_mark(self, mark: WindowMark) -> None:
         mark.seq = len(self.outcomes) + len(self.marks)
         self.marked_window = mark.window
         self.marks.append(mark)
+        if mark.window == self._window:
+            asyncio.get_running_loop().call_soon(self._act)
 
     def flush_stale(self) -> None: ...
 

@@ -26,14 +26,19 @@ def searches(draw: st.DrawFn) -> CapacitySearch:
     start = draw(st.floats(0.1, 10_000))
     factor = draw(st.floats(1.01, 100_000))
     end = min(start * factor, 1_000_000.0)
-    return CapacitySearch.model_validate({"from": start, "to": end, "tolerance": draw(st.floats(0.005, 0.5))})
+    tolerance = draw(st.floats(0.005, 0.5))
+    if draw(st.booleans()):
+        users = {"from": (first := draw(st.integers(1, 10_000))), "to": draw(st.integers(first + 1, 20_000))}
+        return CapacitySearch.model_validate({"concurrency": users, "tolerance": tolerance})
+    return CapacitySearch.model_validate({"from": start, "to": end, "tolerance": tolerance})
 
 
 def tried_until_over(search: CapacitySearch, judge: Callable[[Trial], LevelVerdict]) -> list[Tried]:
     tried: list[Tried] = []
     while (trial := next_trial(search, tried)) is not None:
         assert len(tried) < MAX_LEVELS
-        assert search.from_ <= trial.rate_per_s <= search.to
+        assert search.lowest <= trial.asked <= search.highest
+        assert search.unit == "per_s" or trial.asked == int(trial.asked)
         tried.append(Tried(trial, judge(trial)))
     return tried
 
@@ -41,16 +46,16 @@ def tried_until_over(search: CapacitySearch, judge: Callable[[Trial], LevelVerdi
 @given(searches(), st.floats(0.01, 1_000_000))
 @settings(deadline=None)
 def test_the_interval_contains_the_capacity_of_a_target_and_is_narrow(search: CapacitySearch, truth: float) -> None:
-    tried = tried_until_over(search, lambda trial: "pass" if trial.rate_per_s <= truth else "breach")
-    low = max((each.trial.rate_per_s for each in tried if each.verdict == "pass"), default=None)
-    high = min((each.trial.rate_per_s for each in tried if each.verdict == "breach"), default=None)
+    tried = tried_until_over(search, lambda trial: "pass" if trial.asked <= truth else "breach")
+    low = max((each.trial.asked for each in tried if each.verdict == "pass"), default=None)
+    high = min((each.trial.asked for each in tried if each.verdict == "breach"), default=None)
     if low is None:
-        assert high == search.from_ > truth
+        assert high == search.lowest > truth
     elif high is None:
-        assert low == search.to <= truth
+        assert low == search.highest <= truth
     else:
         assert low <= truth < high
-        assert high - low <= search.tolerance * high or high - low < 2e-6
+        assert high - low <= search.tolerance * high or high - low <= (1 if search.unit == "users" else 2e-6)
     assert len(tried) <= 40
 
 
@@ -108,6 +113,14 @@ def test_each_level_has_its_rate_and_the_rest_between_them_is_slow(
         ({"requests": 10}, ["p95 < 1s"], "ends when it has found it"),
         ({"rate": 10}, ["p95 < 1s"], "two profiles"),
         ({"capacity": {"from": 10, "to": 10}}, ["p95 < 1s"], "make `to` more than `from`"),
+        ({"capacity": {"from": 10}}, ["p95 < 1s"], "over rates, with `from` and `to`, or over users"),
+        ({"capacity": {"from": 1, "to": 9, "concurrency": {"from": 1, "to": 9}}}, ["p95 < 1s"], "or over users"),
+        ({"capacity": {"concurrency": {"from": 9, "to": 9}}}, ["p95 < 1s"], "make `to` more than `from`, 9 users"),
+        (
+            {"capacity": {"concurrency": {"from": 1, "to": 9}}, "concurrency": 3},
+            ["p95 < 1s"],
+            "leave `conc",
+        ),
         ({"capacity": {"from": 1, "to": 10, "tolerance": "five"}}, ["p95 < 1s"], "write it like 5%"),
     ],
 )

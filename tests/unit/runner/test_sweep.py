@@ -12,6 +12,7 @@ from schemas.load import Load
 from services.runner.loads import schedule_of
 from services.runner.pacing import SECOND_US, Schedule
 from services.runner.phases import RunPhases
+from services.runner.pipe import RunLevel
 from services.runner.sharding import Share
 from tests.unit.runner.notebook import Notebook
 from tests.unit.runner.servers import Serve
@@ -55,6 +56,29 @@ async def test_a_sweep_over_users_has_as_many_as_its_level(serve: Serve, noteboo
     assert most == {0: 1, 1: 3, 2: 2}
     assert [mark.stage for mark in notebook.marks][:6] == [-1, 0, -2, 1, -3, 2]
     assert server.connections == 3
+
+
+async def test_users_of_a_search_come_as_they_are_told_and_rest_between_levels(
+    serve: Serve, notebook: Notebook
+) -> None:
+    server = await serve(keep_answering)
+    load: dict[str, object] = {"capacity": {"concurrency": {"from": 1, "to": 9}}}
+    engine = engine_for(server.port, notebook, load, sla=["p95 < 1s"])
+    for level, users in enumerate((1, 3)):
+        at_us = level * SECOND_US
+        engine.run_level(RunLevel(level, at_us, at_us + 200_000, at_us + 400_000, users=users))
+    resting: list[int] = []
+
+    def end() -> None:
+        resting.append(engine.tally.in_flight)
+        engine.stop("completed")
+
+    notebook.at_window(1, end)
+    notebook.put_mark(engine.final_mark(await run(engine), 0))
+    most = {level: max(o.in_flight for o in notebook.outcomes if o.stage == level) for level in range(2)}
+    assert most == {0: 1, 1: 3}
+    assert resting == [0]
+    assert [mark.users for mark in notebook.marks][:2] == [1, 3]
 
 
 def test_steps_are_evenly_apart_with_both_ends() -> None:
