@@ -1,6 +1,6 @@
 """Owns `make chaos`: many rounds, one after another, resumed where they were left. It must not judge one.
 
-    python -m tests.chaos [--kills 100] [--seed 1] [--kinds runner,broker] [--report]
+    python -m tests.chaos [--kills 100] [--rounds 2] [--seed 1] [--kinds runner,broker] [--report]
 
 What is done stands in artifacts/chaos/rounds.ndjson: a second call goes on from there. Another seed is another series.
 """
@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from backbone.telemetry import configure_logging
-from tests.chaos.kinds import KINDS, SITES
+from tests.chaos.kinds import KINDS, LONG_ROUNDS, SITES
 from tests.chaos.ledger import Ledger, table
 from tests.chaos.rounds import Round, play
 from tests.chaos.sites import Site, SiteBroken
@@ -28,6 +28,7 @@ def main(words: list[str] | None = None) -> int:
     """0 when every round so far was right, 1 when one was not, 2 where none could be played."""
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description="kill -9 at random instants of runs")
     parser.add_argument("--kills", type=int, default=100, help="rounds in all of what kills, shared alike (100)")
+    parser.add_argument("--rounds", type=int, default=LONG_ROUNDS, help=f"of each kind that lasts ({LONG_ROUNDS})")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--kinds", default=",".join(KINDS), help=f"of {', '.join(KINDS)}")
     parser.add_argument("--report", action="store_true", help="only the table of what is done")
@@ -40,7 +41,7 @@ def main(words: list[str] | None = None) -> int:
     configure_logging(json=False, level="error")
     ledger = Ledger(given.folder / "rounds.ndjson")
     if not given.report:
-        due = list(_due(ledger, kinds, given.kills, given.seed))
+        due = list(_due(ledger, kinds, given.kills, given.rounds, given.seed))
         try:
             asyncio.run(_play_all(ledger, due, given.folder))
         except KeyboardInterrupt:
@@ -52,15 +53,15 @@ def main(words: list[str] | None = None) -> int:
     return 1 if any(each.faults for each in ledger.rounds) else 0
 
 
-def _due(ledger: Ledger, kinds: list[str], kills: int, seed: int) -> Iterator[tuple[str, int, int]]:
+def _due(ledger: Ledger, kinds: list[str], kills: int, rounds_of_long: int, seed: int) -> Iterator[tuple[str, int, int]]:
     """What has not been played, kills by turns, so that an interrupted series has some of each."""
-    kinds_of_kills = [kind for kind in kinds if KINDS[kind].rounds is None]
+    kinds_of_kills = [kind for kind in kinds if not KINDS[kind].lasts]
     rounds = (
         [(kinds_of_kills[index % len(kinds_of_kills)], index // len(kinds_of_kills)) for index in range(kills)]
         if kinds_of_kills
         else []
     )
-    rounds += [(kind, number) for kind in kinds for number in range(KINDS[kind].rounds or 0)]
+    rounds += [(kind, number) for kind in kinds if KINDS[kind].lasts for number in range(rounds_of_long)]
     for kind, number in rounds:
         if not ledger.has(kind, number, seed):
             yield kind, number, seed

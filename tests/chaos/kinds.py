@@ -64,8 +64,8 @@ LONG_ROUNDS = 2
 class Kind:
     """One row. verdicts: those that are right; invalid, lost and failed have to come with their reason all the same.
 
-    latest: until which share of the load the disturbance may begin; above 1 is after it. rounds: how many a series has
-    of it; None: its share of the kills.
+    latest: until which share of the load the disturbance may begin; above 1 is after it. lasts: a series has some
+    rounds of it, whatever the number of kills.
     """
 
     disturb: Disturb
@@ -73,7 +73,7 @@ class Kind:
     site: str = "servers"
     load: Load = USUAL_LOAD
     latest: float = 1.15
-    rounds: int | None = None
+    lasts: bool = False
 
     @property
     def requests(self) -> int:
@@ -86,7 +86,7 @@ class Kind:
 
 def _long(disturb: Disturb, site: str = "servers") -> Kind:
     """What lasts, early in a load that lasts longer."""
-    return Kind(disturb, site=site, load=LONG_LOAD, latest=0.3, rounds=LONG_ROUNDS)
+    return Kind(disturb, site=site, load=LONG_LOAD, latest=0.3, lasts=True)
 
 
 async def kill_runner(site: ServersSite, dice: Random) -> None:
