@@ -50,6 +50,12 @@ def wall_clock_us() -> UnixMicros:
     return time.time_ns() // 1000
 
 
+def steadied(clock: Clock) -> Clock:
+    """This clock as it stands now, carried on by the monotonic one: what it is set to later moves nothing."""
+    began_us, began_ns = clock(), time.perf_counter_ns()
+    return lambda: began_us + (time.perf_counter_ns() - began_ns) // 1000
+
+
 @dataclass(slots=True)
 class RunWords:
     """What has been said of a run so far. accepted: by whoever was first. over: why nothing more shall be done."""

@@ -23,7 +23,7 @@ from schemas.lifecycle import (
 from services.runner.clocks import ClockReading, best_of, compare
 from services.runner.crew import Crew, assignments, crew_of
 from services.runner.errors import RunnerError, WorkerFailed
-from services.runner.following import POLL_S, RunFollower, RunWords
+from services.runner.following import POLL_S, RunFollower, RunWords, steadied
 from services.runner.here import Here
 from services.runner.pipe import ChangeRate, Finished, Policy, Stop
 from services.runner.placing import policy_for
@@ -48,8 +48,9 @@ class Helping:
         self._platform = platform
         self._here = here
         self._wanted = wanted
-        self._voice = RunVoice(platform.log, wanted.run_id, here.clock)
-        self._follower = RunFollower(platform.log, wanted.run_id, here.clock)
+        self._clock = steadied(here.clock)
+        self._voice = RunVoice(platform.log, wanted.run_id, self._clock)
+        self._follower = RunFollower(platform.log, wanted.run_id, self._clock)
         self._crew: Crew | None = None
         self._rates_told = 0
         self._is_placed = False
@@ -134,21 +135,28 @@ class Helping:
                 reason = self._follower.words.over or f"the run was not started within {START_WITHIN_S:g} s"
                 raise WorkerFailed(reason)
             self._crew = crew
-            crew.start(perf_counter_ns() + (t0_us + clock.offset_us - self._here.clock()) * 1000)
+            crew.start(perf_counter_ns() + (t0_us + clock.offset_us - self._clock()) * 1000)
             await self._hear(self._follower.words)
             return await crew.finished()
 
     async def _compare_clocks(self) -> ClockReading:
-        """With the clock of the runner that leads. Raises WorkerFailed where it does not answer."""
-        if self._here.machine and self._here.machine == self._wanted.machine:
-            return ClockReading()
-        readings = [reading for number in range(PROBES) if (reading := await self._probe(number)) is not None]
+        """With the clock of the runner that leads. Raises WorkerFailed where it does not answer.
+
+        On one machine they are one clock, unless it was set between the instants at which the two began to read it.
+        """
+        is_one = bool(self._here.machine) and self._here.machine == self._wanted.machine
+        readings: list[ClockReading] = []
+        for number in range(PROBES):
+            if (reading := await self._probe(number)) is not None:
+                if is_one and abs(reading.offset_us) <= reading.error_us:
+                    return ClockReading()
+                readings.append(reading)
         if not readings:
             raise WorkerFailed(f"the clocks of {self._here.runner} and {self._wanted.runner} could not be compared")
         return best_of(readings)
 
     async def _probe(self, number: int) -> ClockReading | None:
-        key, asked_at = (self._here.runner, number), self._here.clock()
+        key, asked_at = (self._here.runner, number), self._clock()
         await self._voice.say(ClockProbe, runner=self._here.runner, number=number, asked_at=asked_at)
         if not await self._follower.until(lambda words: key in words.answers, PROBE_WITHIN_S):
             return None

@@ -30,7 +30,7 @@ from schemas.scenario import Scenario
 from services.runner.baseline import freeze_baseline, history_key, recent_runs
 from services.runner.crew import OTHERS_END_TOO, Crew, assignments, crew_of
 from services.runner.errors import RunnerError, RunNotTaken, TargetUnresolved, WorkerFailed
-from services.runner.following import POLL_S, RunFollower, RunWords
+from services.runner.following import POLL_S, RunFollower, RunWords, steadied
 from services.runner.here import Here
 from services.runner.pacing import SECOND_US
 from services.runner.pipe import ChangeRate, Finished, Policy, Stop
@@ -90,8 +90,9 @@ class OneRun:
         self._shared = shared and scenario.load.workers > 1 and not secret
         self._shared = self._shared and scenario.load.capacity is None  # its levels are told through pipes alone
         self._patience = patience or Patience()
-        self._voice = RunVoice(platform.log, request.run_id, here.clock)
-        self._follower = RunFollower(platform.log, request.run_id, here.clock)
+        self._clock = steadied(here.clock)
+        self._voice = RunVoice(platform.log, request.run_id, self._clock)
+        self._follower = RunFollower(platform.log, request.run_id, self._clock)
         self._crew: Crew | None = None
         self._t0_ns = 0
         self._wish: Stop | None = None
@@ -142,7 +143,7 @@ class OneRun:
                 await self._change_rate(self._crew, words.rate_wishes.pop(0))
         while words.questions:
             probe, heard_at = words.questions[0]
-            answer = {"heard_at": heard_at, "told_at": self._here.clock()}
+            answer = {"heard_at": heard_at, "told_at": self._clock()}
             await self._voice.append(probe.model_copy(update=answer | {"id": f"{probe.id}-answer"}))
             words.questions.pop(0)
 
@@ -213,7 +214,7 @@ class OneRun:
             await self._all_ready(crew)
             self._follower.poll_s = POLL_S
             delay_us = START_DELAY_ELSEWHERE_US if self._elsewhere else START_DELAY_US
-            t0_us, t0_ns = self._here.clock() + delay_us, perf_counter_ns() + delay_us * 1000
+            t0_us, t0_ns = self._clock() + delay_us, perf_counter_ns() + delay_us * 1000
             await self._voice.append(self._voice.new(RunStarted, t0=t0_us))
             self._crew, self._t0_ns = crew, t0_ns
             crew.start(t0_ns)

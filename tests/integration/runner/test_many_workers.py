@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import os
 import signal
 from collections import Counter
@@ -29,7 +30,7 @@ from schemas.lifecycle import (
 )
 from schemas.outcomes import RequestOutcome, WindowMark
 from schemas.scenario import Scenario
-from services.runner.following import wall_clock_us
+from services.runner.following import Clock, wall_clock_us
 from services.runner.here import Here
 from services.runner.one_run import Patience
 from services.runner.pacing import ConstantRate
@@ -39,6 +40,8 @@ from tests.integration.runner.test_runner_service import a_run, say
 
 AHEAD_US = 90_000
 """How much the clock of the second machine is ahead of the first one's."""
+
+STEP_US = 300_000_000
 
 LONG_S = 60.0
 """Four worker processes start on one or two cores."""
@@ -125,13 +128,25 @@ def ahead() -> int:
     return wall_clock_us() + AHEAD_US
 
 
+def restless() -> Clock:
+    """A wall clock that is set five minutes forth or back whenever somebody has looked at it."""
+    steps = itertools.cycle((0, STEP_US, -STEP_US))
+    return lambda: wall_clock_us() + next(steps)
+
+
 @pytest.fixture
-async def machines(platform: Platform, tmp_path: Path) -> AsyncIterator[list[Machine]]:
-    """Two runners that have the log and the tables in common and nothing else; the second one's clock is ahead."""
+def clocks() -> tuple[Clock, Clock]:
+    """The second machine's is ahead."""
+    return wall_clock_us, ahead
+
+
+@pytest.fixture
+async def machines(platform: Platform, tmp_path: Path, clocks: tuple[Clock, Clock]) -> AsyncIterator[list[Machine]]:
+    """Two runners that have the log and the tables in common and nothing else."""
     settings = platform.settings
     async with contextlib.AsyncExitStack() as stack:
         found = []
-        for number, clock in enumerate((wall_clock_us, ahead)):
+        for number, clock in enumerate(clocks):
             own = load_settings(
                 data_dir=tmp_path / f"machine-{number}",
                 log_url=settings.log_url,
@@ -244,6 +259,21 @@ async def test_the_offset_between_two_machines_clocks_is_measured_within_its_err
     true_us = AHEAD_US if accepted.runner == "runner-0" else -AHEAD_US
     assert ready[3].clock_error_us > 0
     assert abs(ready[3].clock_offset_us - true_us) <= ready[3].clock_error_us
+
+
+@pytest.mark.parametrize("clocks", [(restless(), restless())])
+async def test_clocks_that_are_set_by_minutes_move_neither_the_start_nor_an_instant_of_a_shared_run(
+    machines: list[Machine], platform: Platform, target: str
+) -> None:
+    request = anybodys_run(target, {"rate": 200, "duration": "1s", "workers": 4})
+    await say(platform, request)
+    await ended(platform, request.run_id)
+    finished = (await records_of(platform.log, request.run_id))[-1]
+    assert isinstance(finished, RunFinished)
+    assert (finished.stopped, finished.published) == ("completed", 200)
+    outcomes = await all_outcomes(platform, request.run_id, 4)
+    assert sorted(outcome.scheduled for part in outcomes for outcome in part) == [5_000 * k for k in range(200)]
+    assert all(0 <= outcome.finished < STEP_US / 2 for part in outcomes for outcome in part)
 
 
 async def test_a_draining_runner_finishes_its_run_and_takes_no_other(
