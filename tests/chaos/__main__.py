@@ -53,7 +53,7 @@ def main(words: list[str] | None = None) -> int:
     return 1 if any(each.faults for each in ledger.rounds) else 0
 
 
-def _due(ledger: Ledger, kinds: list[str], kills: int, rounds_of_long: int, seed: int) -> Iterator[tuple[str, int, int]]:
+def _due(ledger: Ledger, kinds: list[str], kills: int, lasting: int, seed: int) -> Iterator[tuple[str, int, int]]:
     """What has not been played, kills by turns, so that an interrupted series has some of each."""
     kinds_of_kills = [kind for kind in kinds if not KINDS[kind].lasts]
     rounds = (
@@ -61,7 +61,7 @@ def _due(ledger: Ledger, kinds: list[str], kills: int, rounds_of_long: int, seed
         if kinds_of_kills
         else []
     )
-    rounds += [(kind, number) for kind in kinds if KINDS[kind].lasts for number in range(rounds_of_long)]
+    rounds += [(kind, number) for kind in kinds if KINDS[kind].lasts for number in range(lasting)]
     for kind, number in rounds:
         if not ledger.has(kind, number, seed):
             yield kind, number, seed

@@ -31,11 +31,13 @@ def set_clock(clock: Path, by_s: int) -> None:
 
 
 class ClockSite(ServersSite):
-    """`step` moves the clock of one service, for as long as it is not moved again."""
+    """`step` moves the clock of one service of `stepped`, for as long as it is not moved again."""
+
+    stepped: tuple[str, ...] = STEPPED
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        for service in STEPPED:
+        for service in self.stepped:
             self.step(service, 0)
 
     def step(self, service: str, by_s: int) -> None:
@@ -44,7 +46,7 @@ class ClockSite(ServersSite):
 
     def environment(self, service: str) -> dict[str, str]:
         environment = super().environment(service)
-        return environment | under(self._clock(service)) if service in STEPPED else environment
+        return environment | under(self._clock(service)) if service in self.stepped else environment
 
     def _clock(self, service: str) -> Path:
         return self.folder / f"{service}.clock"

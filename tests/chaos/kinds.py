@@ -26,8 +26,10 @@ from typing import Any
 from schemas.load import Load
 from tests.chaos.clocks import ClockSite, step_clocks
 from tests.chaos.cluster import ClusterSite, one_broker_away
+from tests.chaos.deliveries import delivered_twice, rebalanced
 from tests.chaos.disks import DisksSite, disk_full
 from tests.chaos.embedded import EmbeddedSite
+from tests.chaos.helpers import HelpersSite, kill_one_of_many, step_runners
 from tests.chaos.network import NetworkSite, cut, silence
 from tests.chaos.outages import broker_down, database_stopped
 from tests.chaos.servers import ServersSite
@@ -43,6 +45,7 @@ SITES: Mapping[str, Callable[[Path], AbstractAsyncContextManager[Site]]] = {
     "clocks": ClockSite,
     "disks": DisksSite,
     "cluster": ClusterSite,
+    "helpers": HelpersSite,
 }
 """By name: makes a site in an empty folder."""
 
@@ -56,6 +59,11 @@ USUAL_LOAD = Load(requests=12_000, concurrency=16)
 
 LONG_LOAD = Load(rate_per_s=200, duration_s=100)
 """An open loop: it asks as much of a target whose log is away as of any other."""
+
+SHARED_LOAD = Load(requests=12_000, concurrency=18, workers=3)
+"""A worker for each runner of the site of helpers."""
+
+LONG_SHARED_LOAD = Load(rate_per_s=210, duration_s=60, workers=3)
 
 LONG_ROUNDS = 2
 
@@ -84,9 +92,9 @@ class Kind:
         return int(self.load.rate_per_s * (self.load.duration_s or 0))
 
 
-def _long(disturb: Disturb, site: str = "servers") -> Kind:
+def _long(disturb: Disturb, site: str = "servers", load: Load = LONG_LOAD) -> Kind:
     """What lasts, early in a load that lasts longer."""
-    return Kind(disturb, site=site, load=LONG_LOAD, latest=0.3, lasts=True)
+    return Kind(disturb, site=site, load=load, latest=0.3, lasts=True)
 
 
 async def kill_runner(site: ServersSite, dice: Random) -> None:
@@ -137,6 +145,10 @@ KINDS: Mapping[str, Kind] = {
     "database-silent": _long(silence("database"), "network"),
     "search-cut": _long(cut("search"), "network"),
     "all-silent": _long(silence("log", "database", "search"), "network"),
+    "twice": _long(delivered_twice()),
+    "rebalances": _long(rebalanced()),
+    "helpers": Kind(kill_one_of_many, verdicts=MEASURED | CUT_OFF, site="helpers", load=SHARED_LOAD),
+    "helpers-clocks": _long(step_runners(), "helpers", LONG_SHARED_LOAD),
     "clocks": _long(step_clocks(), "clocks"),
     "log-full": _long(disk_full("log"), "disks"),
     "database-full": _long(disk_full("database"), "disks"),

@@ -70,7 +70,8 @@ async def play(site: Site, name: str, kind: Kind, number: int, seed: int) -> Rou
     dice = Random(f"{seed}/{name}/{number}")
     round_ = Round(name, number, seed)
     began_s, ended = time.monotonic(), len(site.ended_by_themselves)
-    load = kind.load.model_copy(update={"workers": dice.randint(1, 2)})
+    workers = dice.randint(1, 2)
+    load = kind.load if kind.load.workers > 1 else kind.load.model_copy(update={"workers": workers})
     async with open_platform(site.settings) as platform:
         before = _Before(await platform.log.ends(RUNS), await platform.log.ends(OUTCOMES))
         await site.ask(load)

@@ -113,7 +113,12 @@ class Service:
 
 
 class ServersSite:
-    """Servers and services in `folder`. A subclass may put something between them: see `environment`."""
+    """Servers and services in `folder`. A subclass may put something between them: see `environment`.
+
+    workers: names of services; another of the same kind has a suffix (`runner-2`).
+    """
+
+    workers: tuple[str, ...] = WORKERS
 
     def __init__(self, folder: Path) -> None:
         _check_tools()
@@ -134,11 +139,9 @@ class ServersSite:
                 server.start()
             await stack.enter_async_context(self.target)
             await self.stand_between(stack)
-            for name in ("api", *WORKERS):
-                service = self._service(name)
-                self.services[name] = service
-                stack.callback(service.stop)
-                service.start()
+            stack.callback(self._stop_services)
+            for name in ("api", *self.workers):
+                self.join(name)
             await self.until(lambda: all(each.has_said(_ready(each.name)) for each in self.services.values()), "ready")
             self._stack = stack.pop_all()
         return self
@@ -174,8 +177,17 @@ class ServersSite:
 
     def _service(self, name: str) -> Service:
         api = ("serve", "--only-api", "--port", str(self._api_port))
-        arguments = api if name == "api" else ("worker", name)
+        arguments = api if name == "api" else ("worker", _kind_of(name))
         return Service(name, arguments, self.environment(name), self.folder / f"{name}.log")
+
+    def join(self, name: str) -> None:
+        """Starts a service, which is supervised from now on."""
+        self.services[name] = self._service(name)
+        self.services[name].start()
+
+    def _stop_services(self) -> None:
+        for service in reversed(self.services.values()):
+            service.stop()
 
     async def ask(self, load: Load) -> None:
         given = load.model_dump(by_alias=True, exclude_none=True)
@@ -226,7 +238,11 @@ class ServersSite:
 
 
 def _ready(name: str) -> bytes:
-    return b"QueryScope serves" if name == "api" else f"{name} runs on".encode()
+    return b"QueryScope serves" if name == "api" else f"{_kind_of(name)} runs on".encode()
+
+
+def _kind_of(name: str) -> str:
+    return name.partition("-")[0]
 
 
 def _check_tools() -> None:
