@@ -232,7 +232,9 @@ def _steps(run: OpenRun, planned_s: float | None, seconds: float | None) -> tupl
 
 def _load(run: OpenRun, levels: Sequence[JudgedLevel] | None, metrics: Metrics) -> LoadInfo:
     info = load_info(run.scenario.load)
-    if run.scenario.load.trace is not None and metrics.duration_s:  # only its marks tell how much it intended
+    # Only its marks tell how much a trace intended, or a load whose rate somebody changed.
+    told_by_marks = run.scenario.load.trace is not None or (levels is None and run.state.marks.rates_per_s)
+    if told_by_marks and metrics.duration_s:
         return info.model_copy(update={"intended_rps": run.state.marks.intended / metrics.duration_s})
     if levels is None:
         return info

@@ -88,6 +88,18 @@ def test_a_load_whose_rows_ran_out_is_judged_on_what_it_sent_and_says_so() -> No
     assert (result.verdict, result.validity.warnings) == ("pass", ("load_ended: data 'users' has no more rows",))
 
 
+def test_a_rate_that_was_changed_shows_as_what_was_intended() -> None:
+    stream = simple_stream(4, 20)
+    marks = [each for each in stream.records if isinstance(each, WindowMark)]
+    load = Load.model_validate({"rate": 100, "duration": "4s"})
+    assert judged(stream, load=load).result.load.intended_rps == 100
+    for mark in marks:
+        mark.intended = 20
+    marks[1].rate_per_s = 20
+    result = judged(stream, load=load).result
+    assert result.load.intended_rps == pytest.approx(sum(each.intended for each in marks) / result.metrics.duration_s)
+
+
 def test_a_target_that_did_not_answer_before_the_load_is_dead() -> None:
     stream = Stream(RUN)
     stream.mark(0, final=True, stopped="target_dead").stop_detail = "setup step 'login' found no connection"
