@@ -66,6 +66,12 @@ async def list_runs(
     return results, (last["requested_at_us"], last["run_id"]) if last is not None else None
 
 
+async def run_scenario(conn: AsyncConnection, run_id: str) -> Scenario | None:
+    """What was asked for, redacted; None where there is no such run."""
+    scenario = (await conn.execute(sa.select(t.runs.c.scenario).where(t.runs.c.run_id == run_id))).scalar()
+    return Scenario.model_validate(scenario, extra="ignore") if scenario is not None else None
+
+
 async def run_accepted(conn: AsyncConnection, run_id: str) -> RunAccepted | None:
     """What the runner froze when it took the run; None while it is queued or unknown."""
     query = sa.select(t.runs.c.accepted).where(t.runs.c.run_id == run_id)

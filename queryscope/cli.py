@@ -13,6 +13,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "rate": ("queryscope.commands.rate:rate", "Change the rate of an open loop that is on."),
     "runs": ("queryscope.commands.runs:runs", "List runs, newest first."),
     "show": ("queryscope.commands.runs:show", "Show one run."),
+    "report": ("queryscope.commands.report:report", "Write a run's report as one HTML file, or as JUnit."),
     "outcomes": ("queryscope.commands.outcomes:outcomes", "Print a run's records from the log, one JSON line each."),
     "diagnose": ("queryscope.commands.runs:diagnose", "Explain a finished run from the log."),
     "replay": ("queryscope.commands.replay:replay", "Judge a finished run anew from the log."),

@@ -42,7 +42,7 @@ class Metrics(Frozen):
     """Figures of a run or of one step. requests = answered or failed; cancelled are counted apart.
 
     A request counts once, by its last attempt; attempts counts all of them. by_check: rules of the scenario that
-    answers broke.
+    answers broke. A run in levels: those of a level are its own, those of the run are of all levels together.
     """
 
     requests: int = 0

@@ -17,7 +17,7 @@ from queryscope.commands.common import command_settings, pairs, stdout_console
 from queryscope.errors import ConfigurationError, FrontDoorError, OurFailure, as_front_door_error, first_line
 from queryscope.llm_options import llm_step
 from queryscope.prompts import read_prompts
-from queryscope.render.seconds_csv import seconds_csv
+from queryscope.result_files import result_file_options, result_files
 from queryscope.scenarios import is_file_argument, read_scenario
 from queryscope.sessions import RunOrder, Session, embedded_session, follow
 from queryscope.transport_options import transport_fields, transport_options
@@ -59,9 +59,7 @@ SCENARIO_OVERRIDES = ("variables", "labels", "name", "slas", "insecure", "worker
 @click.option("--slo", metavar="LIMITS", help="With --llm: what a good answer keeps: ttft=500ms,tpot=50ms,e2e=5s.")
 @click.option("--no-stream", is_flag=True, help="With --llm: ask for whole answers instead of streams.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
-@click.option(
-    "--csv", "csv_file", type=click.Path(path_type=Path), metavar="FILE", help="A row for each second, as it closes."
-)
+@result_file_options
 @click.option("--quiet", is_flag=True, help="No progress on stderr.")
 @click.option("--no-diagnose", is_flag=True, help="Do not wait for the diagnosis.")
 def run(
@@ -70,7 +68,9 @@ def run(
     quiet: bool,
     no_diagnose: bool,
     baseline: str | None,
-    csv_file: Path | None,
+    csv: Path | None,
+    report: Path | None,
+    junit: Path | None,
     **options: object,
 ) -> int:
     """Load TARGET (a URL, a scenario file or - for standard input) and judge it.
@@ -83,10 +83,10 @@ def run(
     assert isinstance(allow, tuple)
     scenario = scenario_from(target, options)
     order = RunOrder(scenario, baseline_run_id=baseline, allow_targets=allow)
-    with seconds_csv(csv_file) as rows:
-        watcher = rows.on_event if rows is not None else unwatched
-        result = run_to_end(settings, order, watcher, quiet=quiet or as_json, until_diagnosed=not no_diagnose)
-    print_outcome(result, as_json=as_json)
+    with result_files(scenario.name, csv=csv, report=report, junit=junit) as files:
+        result = run_to_end(settings, order, files.on_event, quiet=quiet or as_json, until_diagnosed=not no_diagnose)
+        print_outcome(result, as_json=as_json)
+        files.write(result, scenario.redacted())
     return exits.of_result(result)
 
 
@@ -223,7 +223,9 @@ async def run_in(
     from queryscope.render.live import LiveProgress
 
     run_id = await session.start(order)
-    progress = LiveProgress(Console(file=sys.stderr, highlight=False), label or order.scenario.name, quiet=quiet)
+    scenario, console = order.scenario, Console(file=sys.stderr, highlight=False)
+    searching = scenario.load.capacity is not None
+    progress = LiveProgress(console, label or scenario.name, quiet=quiet, searching=searching)
     try:
         with _interruptible(session, run_id), progress as live:
 

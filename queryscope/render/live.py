@@ -19,12 +19,16 @@ def phase_words(stage: int) -> str:
 
 
 class LiveProgress:
-    """Shows each second of a run as it closes; on a stderr that is no terminal only breaches are printed."""
+    """Shows each second of a run as it closes; on a stderr that is no terminal only breaches are printed.
 
-    def __init__(self, console: Console, label: str, *, quiet: bool) -> None:
+    searching: the run looks for the load that breaks a promise, so that one is no bad news.
+    """
+
+    def __init__(self, console: Console, label: str, *, quiet: bool, searching: bool = False) -> None:
         self._console = console
         self._label = label
         self._quiet = quiet
+        self._searching = searching
         self._live = None if quiet or not console.is_terminal else Live(Text(f"{label} …"), console=console)
 
     def __enter__(self) -> Self:
@@ -44,10 +48,16 @@ class LiveProgress:
             case "window":
                 self._update(self._window_line(event.data))
             case "breach" if not self._quiet:
-                verb = "breached" if event.data.get("type") == "SlaBreached" else "holds again"
-                self._console.print(f"{self._label}: {event.data.get('expression')} {verb}", style="yellow")
+                self._tell(event.data.get("expression"), broken=event.data.get("type") == "SlaBreached")
             case "summary":
                 self._update(Text(f"{self._label}  judged: {event.data.get('verdict')}"))
+
+    def _tell(self, expression: object, *, broken: bool) -> None:
+        if not self._searching:
+            words = f"{expression} {'breached' if broken else 'holds again'}"
+            self._console.print(f"{self._label}: {words}", style="yellow", markup=False)
+        elif broken:
+            self._console.print(f"{self._label}: {expression} does not hold at this level", style="dim", markup=False)
 
     def _update(self, line: Text) -> None:
         if self._live is not None:

@@ -84,6 +84,8 @@ def _headline(result: RunResult) -> RenderableType:
         f"{metrics.throughput_rps:,.1f}/s",
         f"{metrics.error_rate:.2%} failed",
     ]
+    if result.load.levels:
+        facts.append(f"over {len(result.load.levels)} levels together")
     if metrics.goodput is not None:
         facts.append(f"goodput {metrics.goodput.per_s:,.1f}/s, {metrics.goodput.ratio:.1%} kept the slo")
     if result.load.workers > 1:
@@ -102,7 +104,7 @@ def _headline(result: RunResult) -> RenderableType:
 
 def _latencies(result: RunResult) -> RenderableType:
     metrics = result.metrics
-    table = _table("ms", "p50", "p90", "p95", "p99", "p99.9", "max", "mean")
+    table = _table("ms, all levels" if result.load.levels else "ms", "p50", "p90", "p95", "p99", "p99.9", "max", "mean")
     rows = [("latency", metrics.latency_ms), ("service", metrics.service_ms)]
     if result.load.intended_rps is not None:
         rows.insert(0, ("scheduled", metrics.scheduled_latency_ms))

@@ -4,6 +4,7 @@ import asyncio
 import csv
 import json
 import math
+import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
@@ -24,8 +25,9 @@ async def test_every_request_is_an_event_and_the_percentiles_are_those_of_the_lo
     cli: Cli, target: Target, tmp_path: Path
 ) -> None:
     server = await target(base_ms=2.0)
-    seconds = tmp_path / "seconds.csv"
-    done = await asyncio.to_thread(cli, "run", server.url, "-n", "8000", "-c", "16", "--json", "--csv", str(seconds))
+    seconds, report, junit = (tmp_path / name for name in ("seconds.csv", "report.html", "junit.xml"))
+    files = ("--csv", str(seconds), "--report", str(report), "--junit", str(junit))
+    done = await asyncio.to_thread(cli, "run", server.url, "-n", "8000", "-c", "16", "--json", *files)
     assert done.code == 0, done.err
     run = done.json
     assert run["verdict"] == "pass"
@@ -33,6 +35,13 @@ async def test_every_request_is_an_event_and_the_percentiles_are_those_of_the_lo
     assert run["events"] == {"published": 8000, "aggregated": 8000, "lost": 0, "unacknowledged": 0, "unjudged": 0}
     with seconds.open(newline="") as file:
         assert sum(int(row["requests"]) for row in csv.DictReader(file)) == 8000
+    assert "8,000" in report.read_text()
+    assert ET.parse(junit).getroot().attrib["failures"] == "0"
+    again = [tmp_path / "again.html", tmp_path / "again.xml"]
+    told = await asyncio.to_thread(cli, "report", run["run_id"], "-o", str(again[0]), "--junit", str(again[1]))
+    assert told.code == 0, told.err
+    assert again[1].read_text() == junit.read_text()
+    assert "<svg" in again[0].read_text()
     logged = await asyncio.to_thread(cli, "outcomes", run["run_id"])
     records = [json.loads(line) for line in logged.out.splitlines()]
     outcomes = [each for each in records if each["type"] == "outcome"]
