@@ -9,7 +9,7 @@ from importlib.metadata import version
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from queryscope.render.chart import HEIGHT, LEFT, RIGHT, TOP, WIDTH, timeline_of
-from queryscope.render.result import figure, milliseconds
+from queryscope.render.result import capacity_words, figure, milliseconds, model_columns
 from queryscope.render.seconds import Seconds
 from schemas.results import Distribution, Metrics, RunResult
 from schemas.scenario import Scenario
@@ -42,6 +42,7 @@ def report_html(result: RunResult, stream: Seconds, scenario: Scenario | None) -
             open_loop=open_loop,
             latency=result.metrics.scheduled_latency_ms if open_loop else result.metrics.latency_ms,
             latency_of=lambda metrics: metrics.scheduled_latency_ms if open_loop else metrics.latency_ms,
+            model_columns=model_columns(result.load.levels or ()),
             timings=_timings(result.metrics, open_loop=open_loop),
             scenario=None if scenario is None else _yaml(scenario),
             made_by=f"queryscope {version('queryscope')}",
@@ -68,6 +69,7 @@ def _environment() -> Environment:
         "change": lambda ratio: "–" if ratio is None else f"{ratio - 1:+.1%}",
         "plain": lambda value: "–" if value is None else f"{value:,.6g}",
         "bytes": _bytes,
+        "capacity": capacity_words,
     }
     return environment
 

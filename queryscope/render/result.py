@@ -61,12 +61,13 @@ def _measured(result: RunResult) -> Iterable[RenderableType]:
     if result.load.levels:
         yield levels_table(result.load.levels, scheduled=result.load.intended_rps is not None)
     if result.load.capacity is not None:
-        yield _capacity(result.load.capacity)
+        yield Text(f"  capacity: {capacity_words(result.load.capacity)}")
     if result.metrics.tokens:
         yield _tokens(result.metrics.tokens, result.metrics)
 
 
-def _capacity(found: Capacity) -> RenderableType:
+def capacity_words(found: Capacity) -> str:
+    """The capacity, what limits it and its knee."""
     unit = "/s" if found.unit == "per_s" else " users"
     broke = None if found.high is None else f"{found.high:g}{unit} broke a promise"
     if found.rate is None:
@@ -74,7 +75,7 @@ def _capacity(found: Capacity) -> RenderableType:
     else:
         rate = f"{found.rate:g}{unit} kept all promises, {broke or 'no limit seen'}"
     knee = "" if found.knee is None else f" · knee at {found.knee:g}{unit}"
-    return Text(f"  capacity: {rate}{knee}" + (f" · {found.note}" if found.note else ""))
+    return f"{rate}{knee}" + (f" · {found.note}" if found.note else "")
 
 
 def _headline(result: RunResult) -> RenderableType:
@@ -149,7 +150,7 @@ def sla_table(results: Iterable[SlaResult]) -> Table:
 
 def levels_table(levels: Sequence[Level], *, scheduled: bool) -> Table:
     """One row for each level of a load that has levels."""
-    of_models = _of_models(levels)
+    of_models = model_columns(levels)
     table = _table("level", "asked", "delivered", "requests", "failed", "p50", "p95", "p99 ms", *of_models, "", "")
     for number, each in enumerate(levels):
         metrics = each.metrics
@@ -171,7 +172,7 @@ def levels_table(levels: Sequence[Level], *, scheduled: bool) -> Table:
     return table
 
 
-def _of_models(levels: Sequence[Level]) -> dict[str, list[str]]:
+def model_columns(levels: Sequence[Level]) -> dict[str, list[str]]:
     """What only calls of language models have, level by level, in the columns that hold anything."""
     columns: dict[str, list[str]] = {"ttft p50": [], "ttft p95 ms": [], "gap p95 ms": [], "goodput": []}
     for each in levels:
