@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from queryscope.render.seconds import Breach, Second, Seconds
+from queryscope.render.seconds import Second, Seconds
 from schemas.results import RunResult
 
 WIDTH, HEIGHT = 960, 190
@@ -94,7 +94,7 @@ def timeline_of(stream: Seconds, result: RunResult) -> Timeline | None:
     first, last = stream.seconds[0].window, stream.seconds[-1].window
     each_s = math.ceil((last - first + 1) / POINTS)
     points = [_merged(group) for group in _groups(stream.seconds, each_s)]
-    span = max(last + 1 - first, 1)
+    span, levels = max(last + 1 - first, 1), bool(result.load.levels)
 
     def x(second: float) -> float:
         return round(LEFT + (WIDTH - LEFT - RIGHT) * (second - first) / span, 1)
@@ -103,8 +103,8 @@ def timeline_of(stream: Seconds, result: RunResult) -> Timeline | None:
     return Timeline(
         panels=(_throughput(points, x, each_s, open_loop), _latency(points, x, each_s, open_loop, result)),
         x_ticks=tuple(Tick(x(at), _clock(at)) for at in _time_ticks(first, last + 1)),
-        bands=tuple(_bands(points, stream.breaches, x, last + 1)),
-        borders=tuple(_borders(points, x, levels=bool(result.load.levels))),
+        bands=tuple(_bands(points, _stretches(stream, levels=levels), x, last + 1)),
+        borders=tuple(_borders(points, x, levels=levels)),
         points=tuple(_told(point, x, each_s, open_loop) for point in points),
         seconds_a_point=each_s,
     )
@@ -212,24 +212,27 @@ def _merged(group: Sequence[Second]) -> Second:
 
 
 def _bands(
-    points: Sequence[Second], breaches: Iterable[Breach], x: Callable[[float], float], end: int
+    points: Sequence[Second], broken: Iterable[tuple[int, int]], x: Callable[[float], float], end: int
 ) -> Iterable[Band]:
     for each, after in zip(points, [*points[1:], None], strict=True):
         if each.stage < 0:
             until = end if after is None else after.window
             yield Band("unjudged", x(each.window), round(x(until) - x(each.window), 1), "not judged")
-    for begin, until in _together(breaches, end):
+    for begin, until in broken:
         yield Band("breach", x(begin), round(x(until) - x(begin), 1), "a promise is broken")
 
 
-def _together(breaches: Iterable[Breach], end: int) -> list[tuple[int, int]]:
-    """The stretches in which any promise was broken."""
+def _stretches(stream: Seconds, *, levels: bool) -> list[tuple[int, int]]:
+    """When any promise was broken. Each level is judged for itself, so that what is broken at one ends with it."""
+    end = stream.seconds[-1].window + 1
+    pauses = [each.window for each in stream.seconds if levels and each.stage < 0]
     found: list[tuple[int, int]] = []
-    for begin, until in sorted((each.window, end if each.until is None else each.until) for each in breaches):
-        if found and begin <= found[-1][1]:
+    for breach in sorted(stream.breaches, key=lambda each: each.window):
+        until = min([breach.until or end, *(pause for pause in pauses if pause > breach.window)])
+        if found and breach.window <= found[-1][1]:
             found[-1] = (found[-1][0], max(until, found[-1][1]))
         else:
-            found.append((begin, until))
+            found.append((breach.window, until))
     return found
 
 

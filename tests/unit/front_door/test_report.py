@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backbone.views import RunEvent
@@ -137,6 +137,7 @@ def test_a_run_of_which_nothing_was_measured_has_a_report() -> None:
     assert "svg" not in shown.tags
 
 
+@settings(deadline=None, max_examples=30)
 @given(length=st.integers(1, 3 * POINTS), place=st.floats(0, 0.999), most=st.floats(2, 1e5))
 def test_no_stall_is_smoothed_away_however_long_the_run_was(length: int, place: float, most: float) -> None:
     latencies = [1.0] * length
@@ -166,6 +167,17 @@ def test_times_without_answers_are_gaps_and_broken_promises_are_one_stretch() ->
         ("breach", drawn.points[1].x),
     ]
     assert drawn.bands[1].x + drawn.bands[1].width == drawn.points[4].x + drawn.points[4].width
+
+
+def test_a_level_does_not_inherit_the_broken_promise_of_the_one_before() -> None:
+    rows = [{"stage": stage, "throughput_rps": 1.0} for stage in (~0, 0, 0, ~1, 1, 1)]
+    level = Level(level=0, rate_rps=50, from_s=1, delivered_rps=49.5, verdict="breach", metrics=METRICS)
+    result = a_result(load=LoadInfo(kind="sweep", intended_rps=50, levels=[level]))
+    drawn = timeline_of(stream_of(rows, [{"type": "SlaBreached", "expression": "a", "window": 2}]), result)
+    assert drawn is not None
+    assert [border.label for border in drawn.borders] == ["1", "2"]
+    (broken,) = [band for band in drawn.bands if band.kind == "breach"]
+    assert (broken.x, broken.x + broken.width) == (drawn.points[2].x, drawn.points[3].x)
 
 
 def cases_of(document: str) -> dict[str, str | None]:
@@ -223,6 +235,7 @@ def test_a_broken_promise_is_a_failure_that_tells_the_figures() -> None:
     assert str(failure.text).splitlines()[:4] == ["metric: p95", "target: 3 ms", "actual: 4 ms", "delta: +1 ms"]
 
 
+@settings(deadline=None)
 @given(st.text() | st.just(HOSTILE))
 def test_any_name_and_message_make_xml_that_can_be_read(words: str) -> None:
     assert END in cases_of(junit_of_error(words, words))
