@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from backbone.maths.errors import MathsError
-from backbone.maths.statistics import Floats
+from backbone.maths.significance import Floats
 
 _BINS = 512
 _MIN_WEIGHT = 20.0

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from backbone.maths.statistics import Floats
+from backbone.maths.significance import Floats
 
 _MIN_SPIKES = 4
 _SIMULATIONS = 999

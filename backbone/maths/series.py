@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from backbone.maths.statistics import Floats, autocorrelation
+from backbone.maths.significance import Floats
+from backbone.maths.statistics import autocorrelation
 
 MAX_BLOCKS = 600  # longer series are averaged to at most this many: the searches are quadratic
 

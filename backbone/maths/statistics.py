@@ -1,8 +1,7 @@
 """Owns the comparisons of samples: two sets of blocks, one run against its history, shares, correlation.
 
 Must not know what a block measures or where it comes from; order in time matters only as autocorrelation.
-scipy is imported where it is needed, since it takes longer to load than a command line may take to answer; scipy.stats,
-which costs most, only where scipy.special does not do.
+scipy is imported where it is needed, since it takes longer to load than a command line may take to answer.
 """
 
 import math
@@ -11,11 +10,11 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from backbone.maths.errors import MathsError
+from backbone.maths.significance import Floats, mann_whitney_p, rank_correlation
 
-Floats = NDArray[np.float64]
 Verdict = Literal["worse", "better", "same", "not_enough_data"]
 
 MIN_BLOCKS = 8
@@ -182,10 +181,7 @@ def spearman(x: ArrayLike, y: ArrayLike) -> Correlation:
     first, second = first[kept], second[kept]
     if first.size < 4 or np.ptp(first) == 0.0 or np.ptp(second) == 0.0:
         return Correlation(first.size, 0.0, 1.0)
-    from scipy.stats import spearmanr
-
-    rho, p_value = spearmanr(first, second)
-    return Correlation(first.size, float(rho), float(p_value))
+    return Correlation(first.size, *rank_correlation(first, second))
 
 
 def _log(values: ArrayLike) -> Floats:
@@ -199,10 +195,8 @@ def _mann_whitney_p(a: Floats, b: Floats) -> float:
     together = np.concatenate((a, b))
     if np.ptp(together) == 0.0:
         return 1.0
-    from scipy.stats import mannwhitneyu
-
     small = max(a.size, b.size) <= _EXACT_SIDE and np.unique(together).size == together.size
-    return float(mannwhitneyu(b, a, method="exact" if small else "asymptotic").pvalue)
+    return mann_whitney_p(a, b, exact=small)
 
 
 def _effective_t_p(a: Floats, b: Floats, inflation: float) -> float:

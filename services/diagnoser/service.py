@@ -6,8 +6,6 @@ measured up to the second that broke it, so that the same breach always gives th
 """
 
 import asyncio
-import importlib
-import threading
 import time
 from dataclasses import replace
 
@@ -38,9 +36,6 @@ from services.diagnoser.past import History
 from services.diagnoser.reading import read_facts
 from services.diagnoser.store import has_diagnosis, put_diagnosis
 
-WARM_UP_AFTER_S = 5.0
-"""Short runs often need no scipy.stats, and its loading costs a core the better part of a second."""
-
 
 class DiagnoserService:
     """One member of the group; runs are shared by partition."""
@@ -63,13 +58,11 @@ class DiagnoserService:
     async def run(self, stop: asyncio.Event) -> None:
         """Consumes until `stop` is set."""
         over = asyncio.Event()
-        warm_up = asyncio.get_running_loop().call_later(WARM_UP_AFTER_S, _load_statistics)
         consuming = asyncio.create_task(self._consumer.run(stop))
         draining = asyncio.create_task(self._drain_until(over))
         try:
             await asyncio.wait((consuming, draining), return_when=asyncio.FIRST_COMPLETED)
         finally:
-            warm_up.cancel()
             over.set()
             if not consuming.done():
                 consuming.cancel()
@@ -145,11 +138,6 @@ class DiagnoserService:
                 await pause(over, backoff_s(outages))
             else:
                 await self._outbox.rest(over, time.monotonic())
-
-
-def _load_statistics() -> None:
-    """Imports what the first diagnosis would wait more than a second for, while the run is still on."""
-    threading.Thread(target=importlib.import_module, args=("scipy.stats",), daemon=True).start()
 
 
 def _trigger_of(topic: str, line: bytes) -> RunSummary | PromiseRecord:

@@ -6,12 +6,12 @@ blocks at least 1.25 times above nine tenths of the fast ones and a ratio of 1.5
 """
 
 import itertools
-import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from backbone.maths.change_points import change_points
+from backbone.maths.significance import unequal_means_p
 from backbone.maths.statistics import compare_blocks, prediction_interval_log
 from services.diagnoser.facts import MIN_BLOCKS, Facts, Floats
 from services.diagnoser.past import History
@@ -134,12 +134,7 @@ def _clear(fast: Floats, slow: Floats) -> float:
     gap = float(np.quantile(slow, 0.1) / np.quantile(fast, 0.9))
     if gap < CLEAR_GAP or float(np.median(slow) / np.median(fast)) < CLEAR_RATIO:
         return 1.0
-    if np.ptp(fast) == 0.0 and np.ptp(slow) == 0.0:
-        return 0.0
-    from scipy.stats import ttest_ind
-
-    p_value = float(ttest_ind(np.log(slow), np.log(fast), equal_var=False).pvalue)
-    return p_value if math.isfinite(p_value) else 1.0
+    return unequal_means_p(np.log(slow), np.log(fast))
 
 
 def _measured(values: Floats) -> Floats:

@@ -7,6 +7,7 @@ from typing import Final
 
 import numpy as np
 
+from backbone.maths.significance import as_many_by_chance_p
 from schemas.causes import CauseId
 from services.diagnoser.facts import Facts
 from services.diagnoser.past import History
@@ -31,10 +32,8 @@ def detect(facts: Facts, history: History) -> Vote:
     statuses = {s: n for s, n in totals.by_status.items() if 400 <= s < 500 and s not in (401, 403, 429)}
     listed = ", ".join(f"{status}: {count}" for status, count in statuses.items())
     first_s = float(facts.samples.bad[0, FINISHED]) / 1e6
-    from scipy.stats import binom
-
     # One in a thousand would be noise; how surely is it more?
-    p_value = float(binom.sf(totals.bad - 1, totals.judged, 0.001))
+    p_value = as_many_by_chance_p(totals.bad, totals.judged, 0.001)
     item = evidence(
         CAUSE,
         f"{percent(share)} of {plural(totals.judged, 'request')} were refused with a 4xx status ({listed}), "

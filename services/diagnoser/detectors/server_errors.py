@@ -7,6 +7,7 @@ from typing import Final
 
 import numpy as np
 
+from backbone.maths.significance import as_many_by_chance_p
 from schemas.causes import CauseId
 from services.diagnoser.detectors.error_burst import bounded_burst, uneven_stretch
 from services.diagnoser.facts import Facts
@@ -55,11 +56,9 @@ def _steady_part(facts: Facts) -> tuple[int, int, int]:
 
 
 def _found(facts: Facts, first: int, failed: int, judged: int) -> Vote:
-    from scipy.stats import binom
-
     blocks = facts.blocks
     share = failed / judged
-    p_value = float(binom.sf(failed - 1, judged, NOISE_SHARE))
+    p_value = as_many_by_chance_p(failed, judged, NOISE_SHARE)
     first_s = facts.load.from_s + first * blocks.width_s
     since = f"from second {first_s:g} to the end" if first else "all through the run"
     kinds = {f"status {status}": count for status, count in facts.totals.by_status.items() if status >= 500}

@@ -15,7 +15,7 @@ from backbone.maths.errors import MathsError
 from backbone.maths.modes import two_modes
 from backbone.maths.periodicity import periodicity, periodicity_of_times, spike_times
 from backbone.maths.series import theil_sen_trend
-from backbone.maths.statistics import Floats
+from backbone.maths.significance import Floats
 
 
 def noise(random: np.random.Generator, n: int, rho: float = 0.0) -> Floats:
