@@ -1,4 +1,5 @@
-"""Owns a cheap answer to "has anything been committed to this SQLite file?". It must not know what the file holds.
+"""Owns cheap looks at a SQLite file: has anything been committed, and what is little of it now? It must not know what
+the file holds.
 
 PRAGMA data_version changes on a connection whenever another one commits, of this process or of any other. This one
 never writes, so that it sees everybody's commits, and is never opened anew: versions of two connections do not compare.
@@ -6,6 +7,7 @@ never writes, so that it sees everybody's commits, and is never opened anew: ver
 
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 
 class Commits:
@@ -30,6 +32,15 @@ class Commits:
         except sqlite3.Error:  # whoever asks the file itself tells what is wrong
             return None
         return int(version)
+
+    def rows(self, query: str) -> list[tuple[Any, ...]] | None:  # Any: whatever SQLite holds
+        """A small look at what the file holds, on the same terms: some ten microseconds, and None: ask in a thread."""
+        if self._closed or self._db is None:
+            return None
+        try:
+            return self._db.execute(query).fetchall()
+        except sqlite3.Error:
+            return None
 
     def close(self) -> None:
         self._closed = True

@@ -1,8 +1,8 @@
 """Owns the embedded adapter of the log port, on one SQLite file. It must not know what the records mean.
 
 Blocking work runs in three threads of its own: one appends (what waits is committed together, so that many small
-appends share one sync of the disk), one reads, one keeps the group claims. Whoever asks again before anything was
-committed is answered from memory.
+appends share one sync of the disk), one reads, one keeps the group claims. Where the log ends is so small a question,
+and asked so often, that the event loop answers it itself: from memory, if nothing was committed since.
 """
 
 import asyncio
@@ -197,20 +197,29 @@ class EmbeddedLog:
         return await asyncio.wrap_future(self._appender.submit(_Append(topic, partition, lines, count)))
 
     async def read(self, topic: str, partition: int, offset: int, max_records: int = 4000) -> Sequence[Batch]:
-        known = self._known
-        at_end = offset == known.next.get((topic, partition), 0) and not self._closed
-        if at_end and known.version is not None and known.version == self._commits.version():
+        known = None if self._closed else self._look()
+        if known is not None and offset == known.next.get((topic, partition), 0):
             return []
         return await self._reader.call(lambda db: sqlite_store.read(db, topic, partition, offset, max_records))
 
     async def ends(self, topic: str) -> Mapping[int, int]:
         if self._closed:
             raise LogUnavailable("the log has been closed")
+        known = self._look()
+        following = known.next if known is not None else await self._reader.call(sqlite_store.all_ends)
+        return {partition: following.get((topic, partition), 0) for partition in range(self._partitions)}
+
+    def _look(self) -> _Ends | None:
+        """All ends as they are now, asked of the file only where something was committed; None: it is locked."""
         version = self._commits.version()  # before the ends are read: they may be newer than it says, never older
-        known = self._known
-        if version is None or version != known.version:
-            known = self._known = _Ends(version, await self._reader.call(sqlite_store.all_ends))
-        return {partition: known.next.get((topic, partition), 0) for partition in range(self._partitions)}
+        if version is None:
+            return None
+        if version != self._known.version:
+            rows = self._commits.rows(sqlite_store.ALL_ENDS)
+            if rows is None:
+                return None
+            self._known = _Ends(version, sqlite_store.ends_of(rows))
+        return self._known
 
     async def beginnings(self, topic: str) -> Mapping[int, int]:
         first = await self._reader.call(lambda db: sqlite_store.beginnings(db, topic))

@@ -6,7 +6,7 @@ All functions block; a connection is used by one thread at a time. A batch and i
 import contextlib
 import sqlite3
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ from backbone.sqlite_faults import Fault, describe
 SCHEMA_VERSION = "1"
 BUSY_TIMEOUT_S = 10.0
 COMPRESSION_LEVEL = 1
+ALL_ENDS = 'SELECT topic, "partition", next FROM ends'
 TRIMMED_BATCHES = 500  # in one transaction: appends wait for it
 
 _SCHEMA = """
@@ -183,7 +184,11 @@ def ends(db: sqlite3.Connection, topic: str) -> dict[int, int]:
 
 def all_ends(db: sqlite3.Connection) -> dict[tuple[str, int], int]:
     """Next offset by topic and partition, of all that was ever written."""
-    rows = db.execute('SELECT topic, "partition", next FROM ends').fetchall()
+    return ends_of(db.execute(ALL_ENDS).fetchall())
+
+
+def ends_of(rows: Iterable[tuple[str, int, int]]) -> dict[tuple[str, int], int]:
+    """What ALL_ENDS found."""
     return {(topic, partition): offset for topic, partition, offset in rows}
 
 

@@ -4,7 +4,7 @@ Everything is read in one snapshot and written in one transaction that moves the
 """
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -52,12 +52,12 @@ class RunRow:
     scenario: Scenario
     accepted: RunAccepted | None
     requested_at_us: int
-    t0_us: int | None
-    failure: str | None
-    status: str
-    logged: bool
-    next_window: int
-    state: bytes
+    t0_us: int | None = None
+    failure: str | None = None
+    status: str = "queued"
+    logged: bool = False
+    next_window: int = 0
+    state: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,14 +96,17 @@ class RunCloser:
         self._runs_are_read = runs_are_read
         self.outbox = Outbox(SERVICE, stores.metrics)
         self._open: dict[str, OpenRun] = {}
+        self._accepted: dict[str, RunRow] = {}
 
     def forget(self, run_id: str) -> None:
         """Drops what is in memory of a run; the next call loads it anew."""
         self._open.pop(run_id, None)
+        self._accepted.pop(run_id, None)
 
     def keep_only(self, run_ids: frozenset[str]) -> None:
         """Drops every other run from memory."""
         self._open = {run_id: run for run_id, run in self._open.items() if run_id in run_ids}
+        self._accepted = {run_id: row for run_id, row in self._accepted.items() if run_id in run_ids}
 
     async def advance(self, run_id: str) -> bool:
         """Closes what can be closed of a run, or judges it; whether anything was done."""
@@ -210,11 +213,12 @@ class RunCloser:
         self.forget(row.run_id)
 
     async def _read(self, conn: AsyncConnection, run_id: str) -> Snapshot | None:
-        row = await _row(conn, run_id)
+        row = await _row(conn, run_id, self._accepted.get(run_id))
         if row is None:
             return None
         if row.accepted is None:
             return Snapshot(row, {}, -1, [], {}, False, [])
+        self._accepted[run_id] = row
         run = self._open.get(run_id)
         if run is None or run.next_window != row.next_window:
             run = await _load_open_run(conn, row, row.accepted)
@@ -242,28 +246,37 @@ def _events(closed: ClosedWindow) -> list[store.Event]:
     return [window, *(("breach", breach.model_dump(mode="json")) for breach in closed.breaches)]
 
 
-async def _row(conn: AsyncConnection, run_id: str) -> RunRow | None:
-    progress = t.run_progress
+async def _row(conn: AsyncConnection, run_id: str, known: RunRow | None = None) -> RunRow | None:
+    """known: the row as it was read before; of an accepted run only what moves is read again."""
+    runs, progress = t.runs.c, t.run_progress.c
+    moving = runs.started_at_us, runs.failure, runs.status, runs.verdict, progress.next_window, progress.state
+    settled = (runs.scenario, runs.accepted, runs.requested_at_us) if known is None else ()
     query = (
-        sa.select(t.runs, progress.c.next_window, progress.c.state)
-        .join(progress, progress.c.run_id == t.runs.c.run_id)
-        .where(t.runs.c.run_id == run_id, progress.c.judged.is_(False))
+        sa.select(*moving, *settled)
+        .join(t.run_progress, progress.run_id == runs.run_id)
+        .where(runs.run_id == run_id, progress.judged.is_(False))
     )
     row = (await conn.execute(query)).mappings().one_or_none()
     if row is None:
         return None
-    accepted = row["accepted"]
-    return RunRow(
-        run_id=run_id,
-        scenario=Scenario.model_validate(row["scenario"], extra="ignore"),
-        accepted=None if accepted is None else RunAccepted.model_validate(accepted, extra="ignore"),
-        requested_at_us=row["requested_at_us"],
+    return replace(
+        known or _settled(run_id, row),
         t0_us=row["started_at_us"],
         failure=row["failure"],
         status=row["status"],
         logged=row["verdict"] is not None,
         next_window=row["next_window"],
         state=row["state"],
+    )
+
+
+def _settled(run_id: str, row: sa.RowMapping) -> RunRow:
+    accepted = row["accepted"]
+    return RunRow(
+        run_id=run_id,
+        scenario=Scenario.model_validate(row["scenario"], extra="ignore"),
+        accepted=None if accepted is None else RunAccepted.model_validate(accepted, extra="ignore"),
+        requested_at_us=row["requested_at_us"],
     )
 
 
