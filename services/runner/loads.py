@@ -109,10 +109,15 @@ def schedule_of(settings: LoadSettings, seed: str) -> Schedule | None:
 
 
 class ClosedLoop:
-    """`users` users, each with one request at a time, `requests` in all (None: until stopped)."""
+    """`users` users, each with one request at a time, `requests` in all (None: until stopped).
+
+    Answers that are there together are all read before the next requests start: those could wait, an answer ages.
+    """
 
     def __init__(self, target: LoadTarget, users: int, requests: int | None) -> None:
         self._target = target
+        self._loop = asyncio.get_running_loop()
+        self._free: list[Slot] = []
         self._users = users if requests is None else min(users, requests)
         self._left = requests if requests is not None else 1 << 62
 
@@ -126,10 +131,11 @@ class ClosedLoop:
 
     def freed(self, slot: Slot, wait_us: int) -> None:
         if wait_us:
-            asyncio.get_running_loop().call_later(wait_us / SECOND_US, self._next, slot)
-        elif self._left > 0:
-            self._left -= 1
-            self._target.begin(slot, None)
+            self._loop.call_later(wait_us / SECOND_US, self._next, slot)
+            return
+        if not self._free:
+            self._loop.call_soon(self._begin_free)
+        self._free.append(slot)
 
     def stop(self) -> None:
         self._left = 0
@@ -145,6 +151,15 @@ class ClosedLoop:
 
     def _next(self, slot: Slot) -> None:
         self.freed(slot, 0)
+
+    def _begin_free(self) -> None:
+        free, self._free = self._free, []
+        begin = self._target.begin
+        for slot in free:
+            if self._left <= 0:
+                break
+            self._left -= 1
+            begin(slot, None)
 
 
 def _loop_delay_s(target: LoadTarget, at_s: float) -> float:

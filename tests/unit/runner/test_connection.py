@@ -175,6 +175,26 @@ async def test_giving_up_ends_the_exchange_once(serve: Serve, client: Client) ->
     assert client.ended.empty()
 
 
+async def test_a_request_that_fits_into_no_buffer_arrives_whole_and_once(serve: Serve, client: Client) -> None:
+    body = "0123456789" * 1_000_000
+    arrived: list[bytes] = []
+    held = asyncio.Event()
+
+    async def read_all(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for _ in range(2):
+            await read_request(reader)
+            arrived.append(await reader.readexactly(len(body)))
+            writer.write(OK)
+        await held.wait()
+
+    server = await serve(read_all)
+    connection = await ask(client, dialer_to(server.port), request("POST", body))
+    ended = await ask_again(client, connection, request("POST", body))
+    held.set()
+    assert (ended.status, ended.error, ended.reusable) == (200, None, True)
+    assert arrived == [body.encode()] * 2
+
+
 async def test_an_answer_before_the_whole_request_was_sent_ends_the_connection(serve: Serve, client: Client) -> None:
     async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_request(reader)

@@ -274,6 +274,9 @@ class Wire:
 
     def write(self, data: bytes) -> None: ...
 
+    def get_extra_info(self, name: str) -> object:
+        return name  # as with TLS: nothing goes past it
+
     def get_write_buffer_size(self) -> int:
         return 0
 
