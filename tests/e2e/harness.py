@@ -10,6 +10,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+import tempfile
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,10 +19,13 @@ from typing import Any
 import pytest
 
 from lab.process import LabServer
+from tests.e2e.forked import run_forked
 
 ROOT = Path(__file__).resolve().parents[2]
 BATCHES_WITHIN_S = 60.0
 LOOK_S = 0.02
+LOADS = frozenset({"run", "demo"})
+"""Commands that make load: they start as a user starts them."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,16 @@ class Cli:
         )
 
     def __call__(self, *arguments: str, timeout_s: float = 90) -> Done:
-        return finished(self.start(*arguments), timeout_s)
+        if arguments[0] in LOADS:
+            return finished(self.start(*arguments), timeout_s)
+        return self.forked(*arguments, timeout_s=timeout_s)
+
+    def forked(self, *arguments: str, timeout_s: float = 90) -> Done:
+        """Runs a command in a process that need not import the product first."""
+        with tempfile.TemporaryDirectory(prefix="queryscope-e2e-") as folder:
+            out, err = Path(folder, "out"), Path(folder, "err")
+            code = run_forked(arguments, self.environment, out, err, timeout_s)
+            return Done(code, out.read_text(), err.read_text())
 
 
 def finished(process: "subprocess.Popen[str]", timeout_s: float = 90) -> Done:

@@ -19,8 +19,8 @@ async def test_a_run_on_three_workers_is_one_run_of_exactly_its_requests(cli: Cl
     assert cli("verify").code == 0
 
 
-async def test_more_workers_than_requests_are_refused_in_one_line(cli: Cli) -> None:
-    done = await asyncio.to_thread(cli, "run", "http://127.0.0.1:1/", "-n", "2", "--workers", "3")
+def test_more_workers_than_requests_are_refused_in_one_line(cli: Cli) -> None:
+    done = cli.forked("run", "http://127.0.0.1:1/", "-n", "2", "--workers", "3")
     assert done.code == 104
     assert "3 workers cannot share requests 2" in done.err
 
@@ -32,7 +32,7 @@ async def test_a_runner_that_is_terminated_finishes_its_run_first(cli: Cli, targ
     try:
         await listening(api)
         running = cli.start("run", server.url, "-r", "50/s", "-d", "4s", "--workers", "2", "--json", "--no-diagnose")
-        await asyncio.to_thread(first_running, cli)
+        await first_running(cli)
         services[0].send_signal(signal.SIGTERM)
         done = await asyncio.to_thread(finished, running)
         assert done.code == 0, done.err
