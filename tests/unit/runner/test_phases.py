@@ -20,7 +20,7 @@ from tests.unit.runner.test_profiles import instants_by_bisection
 
 EDGES_S = st.integers(0, 3)
 STAGES = st.lists(
-    st.tuples(st.sampled_from(["rate", "ramp_to"]), st.integers(1, 30), st.integers(1, 3)), min_size=1, max_size=4
+    st.tuples(st.sampled_from(["rate", "ramp_to"]), st.integers(1, 15), st.integers(1, 2)), min_size=1, max_size=3
 )
 
 
@@ -35,7 +35,7 @@ def whole(load: dict[str, object]) -> tuple[Load, Schedule]:
     return read, schedule
 
 
-@given(STAGES, st.integers(1, 3), st.integers(1, 3))
+@given(STAGES, st.integers(1, 2), st.integers(1, 2))
 @settings(deadline=None, max_examples=30)
 def test_stages_are_led_to_at_their_first_rate_and_followed_at_their_last(
     stages: list[tuple[str, int, int]], before_s: int, after_s: int

@@ -1,5 +1,6 @@
 """Owns the proof that a sweep makes each of its levels, and tells which request belongs to which."""
 
+import asyncio
 from collections import Counter
 from heapq import merge
 
@@ -15,8 +16,8 @@ from services.runner.phases import RunPhases
 from services.runner.pipe import RunLevel
 from services.runner.sharding import Share
 from tests.unit.runner.notebook import Notebook
-from tests.unit.runner.servers import Serve
-from tests.unit.runner.test_engine import engine_for, keep_answering, run
+from tests.unit.runner.servers import Serve, read_request
+from tests.unit.runner.test_engine import OK, engine_for, run
 from tests.unit.runner.test_engine import notebook as notebook
 
 RATES = st.lists(st.integers(1, 60), min_size=1, max_size=5)
@@ -48,8 +49,16 @@ def test_each_level_is_led_to_and_measured_at_its_rate_by_all_workers_together(
     assert Load.model_validate(load.model_dump(by_alias=False)) == load
 
 
+async def answer_in_a_while(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """As a target does: users who were answered at once would keep a core busy for all of a sweep."""
+    while True:
+        await read_request(reader)
+        await asyncio.sleep(0.01)
+        writer.write(OK)
+
+
 async def test_a_sweep_over_users_has_as_many_as_its_level(serve: Serve, notebook: Notebook) -> None:
-    server = await serve(keep_answering)
+    server = await serve(answer_in_a_while)
     sweep = {"concurrency": [1, 3, 2], "settle": 1, "measure": 1}
     notebook.put_mark((engine := engine_for(server.port, notebook, {"sweep": sweep})).final_mark(await run(engine), 0))
     most = {level: max(o.in_flight for o in notebook.outcomes if o.stage == level) for level in range(3)}
@@ -61,7 +70,7 @@ async def test_a_sweep_over_users_has_as_many_as_its_level(serve: Serve, noteboo
 async def test_users_of_a_search_come_as_they_are_told_and_rest_between_levels(
     serve: Serve, notebook: Notebook
 ) -> None:
-    server = await serve(keep_answering)
+    server = await serve(answer_in_a_while)
     load: dict[str, object] = {"capacity": {"concurrency": {"from": 1, "to": 9}}}
     engine = engine_for(server.port, notebook, load, sla=["p95 < 1s"])
     for level, users in enumerate((1, 3)):
