@@ -14,6 +14,7 @@ from lab.net_faults import NetFault
 from lab.process import LabProxy
 
 BOUND_S = 5.0
+LOOK_S = 0.005
 SILENCE_S = 0.2  # nothing must come within this time: a wrong proxy answers in a millisecond
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -47,7 +48,7 @@ async def connect(proxy: LabProxy) -> AsyncIterator[Connect]:
                 try:
                     opened.append(await asyncio.open_connection("127.0.0.1", proxy.port))
                 except ConnectionRefusedError:
-                    await asyncio.sleep(0)  # the listener is being opened
+                    await asyncio.sleep(LOOK_S)  # the listener is being opened
                 else:
                     return opened[-1]
 

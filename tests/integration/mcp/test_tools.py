@@ -19,6 +19,7 @@ from services.mcp.service import serve_http
 from services.mcp.tools import make_server
 
 TARGET = "http://127.0.0.1:1/"
+LOOK_S = 0.02
 DEFINITION_BYTES = 12_000
 """About 3,000 tokens."""
 
@@ -111,7 +112,7 @@ async def queued_run(platform: Platform) -> str:
             if end:
                 (batch,) = await platform.log.read("runs", partition, 0)
                 return str(json.loads(batch.lines)["run_id"])
-        await asyncio.sleep(0)
+        await asyncio.sleep(LOOK_S)
 
 
 async def publish(platform: Platform, run_id: str, seq: int, event: str, data: dict[str, object]) -> None:

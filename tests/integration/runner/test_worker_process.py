@@ -1,6 +1,7 @@
 """The worker as a process of its own, between a pipe, a lab target and a real log."""
 
 import asyncio
+import contextlib
 import os
 import time
 from pathlib import Path
@@ -137,10 +138,11 @@ def test_what_is_told_to_a_worker_that_was_killed_goes_nowhere() -> None:
         async with WorkerProcess(process) as worker:
             process.kill()
             async with asyncio.timeout(WAIT_S):
+                await process.wait()
+                worker.send(Stop("cancelled"))
                 assert process.stdin is not None
-                while not process.stdin.is_closing():
-                    worker.send(Stop("cancelled"))
-                    await asyncio.sleep(0)
+                with contextlib.suppress(ConnectionError):
+                    await process.stdin.wait_closed()
             worker.send(Stop("cancelled"))
 
     uvloop.run(tell_the_dead())  # the product's loop: the standard one takes what is written to a closed pipe

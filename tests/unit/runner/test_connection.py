@@ -201,7 +201,6 @@ async def test_an_answer_before_the_whole_request_was_sent_ends_the_connection(s
         writer.write(b"HTTP/1.1 413 Large\r\nContent-Length: 0\r\n\r\n")
         await writer.drain()
         writer.transport.pause_reading()  # type: ignore[attr-defined]  # typed as a write transport only
-        await asyncio.sleep(0)
 
     server = await serve(refuse)
     ended = await ask(client, dialer_to(server.port), request("POST", "x" * 30_000_000))
