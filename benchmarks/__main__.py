@@ -6,7 +6,9 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-NAMES = ("broker_outage", "conservation", "engine", "llm", "log_backends", "pipeline", "start_up", "undecodable")
+NAMES = (
+    "accuracy", "broker_outage", "conservation", "engine", "llm", "log_backends", "pipeline", "start_up", "undecodable",
+)  # fmt: skip
 
 
 def main(names: list[str]) -> int:

@@ -4,6 +4,7 @@ It must not compare them.
 """
 
 import json
+import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -49,6 +50,14 @@ class Peer:
     program: str
     how_to_get: str
     measure: Callable[[Load], Measured]
+
+
+def bare(load: Load) -> Measured:
+    """The floor in our own language: no timings, no events, nothing that may go wrong."""
+    words = ["-m", "benchmarks.bare_client", load.url, str(load.users), str(load.seconds)]
+    ended = pinned([sys.executable, *words])
+    answers = int(ended.out)
+    return Measured(answers / load.seconds, ended.cpu_s / answers * 1e6)
 
 
 def wrk(load: Load) -> Measured:
@@ -104,6 +113,7 @@ def locust(load: Load) -> Measured:
 
 
 PEERS = {
+    "bare protocol": Peer(sys.executable, "", bare),
     "wrk": Peer("wrk", "apt-get install wrk", wrk),
     "oha": Peer("oha", "cargo install oha", oha),
     "hey": Peer("hey", "apt-get install hey", hey),
