@@ -25,7 +25,12 @@ class Judge:
         still start.
         """
         walk.ended_us = outcome.finished
-        asking, finding, again_us = walk.asking, Finding(why), None
+        asking = walk.asking
+        if asking is not None and answer is None and why is None and outcome.error is None and outcome.status < 400:
+            _count(asking, outcome)  # most requests of most runs: there is nothing to judge
+            walk.failed, walk.again_us = False, None
+            return
+        finding, again_us = Finding(why), None
         if asking is not None:
             _count(asking, outcome)
             if answer is not None:

@@ -4,6 +4,8 @@ import re
 from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
 
+import msgspec
+
 from services.runner.errors import ScenarioNotRunnable
 from services.runner.llm_reading import AnswerReader
 
@@ -12,11 +14,10 @@ _NOTHING_TO_ENCODE = re.compile(r"[A-Za-z0-9/%:@!$&'()*+,;=\-._~?]+", re.ASCII)
 _PORTS = {"http": 80, "https": 443}
 
 
-@dataclass(frozen=True, slots=True)
-class WireRequest:
+class WireRequest(msgspec.Struct, frozen=True):
     """One step ready to send; `head_only`: the response has no body whatever its headers say.
 
-    llm: who reads the body of the answer; None where nobody does.
+    llm: who reads the body of the answer; None where nobody does. A Struct, as filled in requests are made one by one.
     """
 
     step: str

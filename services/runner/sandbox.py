@@ -20,22 +20,25 @@ Lookup = Callable[[Values], object]
 
 
 class Text:
-    """One text of a scenario. names: what it takes values from; none where it is always the same."""
+    """One text of a scenario. names: what it takes values from; none where it is always the same.
 
-    __slots__ = ("_parts", "_template", "names", "source")
+    parts: fixed texts, and how the values between them are found; empty where it takes jinja2 to fill it in.
+    """
+
+    __slots__ = ("_template", "names", "parts", "source")
 
     def __init__(self, source: str) -> None:
         self.source = source
         self.names: frozenset[str] = frozenset()
         self._template: Template | None = None
-        self._parts: Sequence[str | Lookup] = ()
+        self.parts: Sequence[str | Lookup] = ()
         if is_template(source):
             try:
                 self.names = needs_of(source).names - {"range"}
                 self._template = sandbox().from_string(source)
             except _NO_TEMPLATE as error:  # whoever read the scenario has said so already
                 raise ScenarioNotRunnable(str(error)) from None
-            self._parts = _plain_parts(source)
+            self.parts = _plain_parts(source)
 
     @classmethod
     def literal(cls, source: str) -> "Text":
@@ -49,12 +52,23 @@ class Text:
         if self._template is None:
             return self.source
         try:
-            if self._parts:
-                filled = "".join([part if isinstance(part, str) else written(part(values)) for part in self._parts])
-            else:
-                filled = self._template.render(values)
+            if self.parts:
+                return self.joined([part if isinstance(part, str) else part(values) for part in self.parts])
+            return self._within_limits(self._template.render(values))
+        except RenderFailed:
+            raise
         except Exception as error:  # a template may go wrong in as many ways as a program
-            raise RenderFailed(f"'{self.source[:80]}': {_why(error)}") from None
+            raise self.failure(error) from None
+
+    def joined(self, found: Sequence[object]) -> str:
+        """The text made of its parts, each with its value in its place."""
+        return self._within_limits("".join([written(each) for each in found]))
+
+    def failure(self, error: Exception) -> RenderFailed:
+        """What to say of it."""
+        return RenderFailed(f"'{self.source[:80]}': {_why(error)}")
+
+    def _within_limits(self, filled: str) -> str:
         if len(filled) > MAX_TEXT_CHARACTERS:
             raise RenderFailed(f"'{self.source[:80]}' comes to {len(filled)} characters")
         return filled
@@ -93,13 +107,19 @@ def _lookup(node: object) -> Lookup | None:
 
 
 def _by_name(name: str) -> Lookup:
-    return lambda values: _present(values, name)
+    def look_up(values: Values) -> object:
+        try:
+            return values[name]
+        except KeyError:
+            raise ValueError(f"'{name}' is not defined") from None
+
+    return look_up
 
 
 def _by_member(name: str, member: str) -> Lookup:
     def look_up(values: Values) -> object:
         owner = _present(values, name)
-        if not isinstance(owner, Mapping):
+        if type(owner) is not dict and not isinstance(owner, Mapping):
             raise ValueError(f"'{name}' has no parts: '{member}' is not in it")
         return _present(owner, member)
 

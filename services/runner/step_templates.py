@@ -21,7 +21,7 @@ from services.runner.llm_request import chat_body, llm_request
 from services.runner.proofs import Proof, header_value, proof_names, proof_of, unbroken
 from services.runner.request import PathBelow, WireRequest, header_name, host_header
 from services.runner.sandbox import Text
-from services.runner.segments import Blank, Segment, blank, filled, settled
+from services.runner.segments import Blank, Pieces, Segment, blank, settled
 from services.runner.templates import LiteralTemplate, RequestTemplate
 
 USER_AGENT = "queryscope"
@@ -52,8 +52,8 @@ class FilledTemplate:
         llm: AnswerReader | None,
     ) -> None:
         self.step = step.name
-        self._head = head
-        self._body = body
+        self._head = Pieces(head)
+        self._body = Pieces(body)
         self._framed = method in _BODY_METHODS
         self._head_only = method == "HEAD"
         self._llm = llm
@@ -61,9 +61,9 @@ class FilledTemplate:
 
     def render(self, values: Mapping[str, object]) -> WireRequest:
         """Raises RenderFailed."""
-        body = filled(self._body, values)
+        body = self._body.filled(values)
         frame = b"Content-Length: %d\r\n\r\n" % len(body) if body or self._framed else b"\r\n"
-        return WireRequest(self.step, filled(self._head, values) + frame + body, self._head_only, self._llm)
+        return WireRequest(self.step, self._head.filled(values) + frame + body, self._head_only, self._llm)
 
 
 class ConversationTemplate(FilledTemplate):
@@ -87,7 +87,7 @@ class ConversationTemplate(FilledTemplate):
         body = chat_body(self._call, talk.ask(ask.prompt), ask.max_tokens).encode()
         frame = b"Content-Length: %d\r\n\r\n" % len(body)
         reader = AskReader(self._reader, hears=talk.answered)
-        return WireRequest(self.step, filled(self._head, values) + frame + body, llm=reader)
+        return WireRequest(self.step, self._head.filled(values) + frame + body, llm=reader)
 
 
 def pools_of(scenario: Scenario, sources: Sources | None = None) -> Sequence[Sequence[RequestTemplate]]:

@@ -60,6 +60,7 @@ class Walks:
         self._itinerary = Itinerary(script, settings, share)
         until_us = None if settings.whole_s is None else round(settings.whole_s * SECOND_US)
         self._judge = Judge(script, until_us)
+        self._reads = script.cookies or any(step.rules is not None or step.redirects for step in script.steps)
         self._broken: dict[Slot, str] = {}
         self._walks: dict[Slot, Walk] = {}
         self._pausing: dict[Slot, asyncio.TimerHandle] = {}
@@ -128,11 +129,12 @@ class Walks:
 
     def awaits_answer(self, slot: Slot) -> bool:
         """Whether anything is read of the answer to what this user has asked."""
-        return self._judge.reads(self._walks[slot])
+        return self._reads and self._judge.reads(self._walks[slot])
 
     def judge(self, slot: Slot, outcome: RequestOutcome, answer: Answer | None) -> None:
         """Says in the outcome what the scenario makes of it, before it is recorded."""
-        self._judge.judge(self._walks[slot], outcome, answer, self._broken.pop(slot, None), not self._stopped)
+        why = self._broken.pop(slot, None) if self._broken else None
+        self._judge.judge(self._walks[slot], outcome, answer, why, not self._stopped)
 
     def note_broken(self, slot: Slot, rule: str) -> None:
         """Why the request of this user is about to end without having been sent."""
@@ -176,8 +178,8 @@ class Walks:
         if walk.jar is not None:
             url = (asking.hop or hop_of(request, self._script.target)).url
             request = with_cookies(request, walk.jar.header(url))
-        there = None if asking.hop is None else asking.hop.endpoint
-        self._sender.send(slot, request, None if there == self._home else there, scheduled_us)
+        there = None if asking.hop is None or asking.hop.endpoint == self._home else asking.hop.endpoint
+        self._sender.send(slot, request, there, scheduled_us)
 
 
 def _without_values(why: str) -> str:

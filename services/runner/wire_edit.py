@@ -1,7 +1,9 @@
 """Owns changes to a request that is ready to send: headers added, the next hop of a redirect. It must not send it."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from urllib.parse import quote, urljoin, urlsplit
+
+from msgspec.structs import replace
 
 from services.runner.decoding import READABLE
 from services.runner.errors import ScenarioNotRunnable

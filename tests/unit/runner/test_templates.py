@@ -1,9 +1,10 @@
 """Requests with something to fill in: the same bytes as one written out, and nothing that hangs or breaks a header."""
 
 import json
-from collections.abc import Mapping
+from base64 import b64encode
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, quote_plus, urlsplit
 
 import jinja2
 import pytest
@@ -13,9 +14,11 @@ from hypothesis import strategies as st
 from schemas.scenario import Scenario
 from schemas.template_language import as_it_stands, needs_of
 from schemas.template_sandbox import as_written
+from services.runner.bodies import percent
 from services.runner.errors import RenderFailed, ScenarioNotRunnable
 from services.runner.request import host_header, request_target
 from services.runner.sandbox import Text
+from services.runner.segments import blank
 from services.runner.step_templates import Sources, pools_of
 from services.runner.templates import RequestTemplate
 
@@ -23,8 +26,10 @@ unhurried = settings(deadline=None, max_examples=60)  # jinja2 compiles for some
 NAMES = ("a", "b", "row")
 words = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 plain_words = words.filter(lambda text: not any(each in text for each in "{}\r\n\0#?"))
+names = st.text(st.sampled_from("aZ09-._~"), max_size=6)
+texts = plain_words | names
 values = st.fixed_dictionaries(
-    {"a": plain_words, "b": st.integers(), "row": st.fixed_dictionaries({"c": plain_words, "items": st.booleans()})}
+    {"a": texts, "b": st.integers(), "row": st.fixed_dictionaries({"c": texts, "items": st.booleans()})}
 )
 sources = st.lists(
     st.one_of(
@@ -112,6 +117,17 @@ def test_a_filled_in_request_is_one_written_with_the_values_in_it(
     settled = template_of(given_by, filled)  # what is known before the load makes it literal
     assert settled.literal is not None
     assert settled.literal.wire == expected
+
+
+@unhurried
+@given(
+    sources, values, st.sampled_from([percent, quote_plus, json.dumps, lambda text: b64encode(text.encode()).decode()])
+)
+def test_a_blank_is_what_encoding_its_whole_text_comes_to(
+    source: str, filled: dict[str, object], encoding: Callable[[str], str]
+) -> None:
+    made = blank(Text(source), lambda text: encoding(text).encode())
+    assert (made if isinstance(made, bytes) else made.fill(filled)) == encoding(twin_text(source, filled)).encode()
 
 
 @unhurried
