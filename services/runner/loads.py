@@ -21,6 +21,8 @@ from services.runner.sharding import Share
 from services.runner.slot import Slot
 
 NOT_YET_US = 1 << 62
+NEW_PER_TURN = 8
+"""So many connections are begun in a turn of the loop, some ms of work: after it, answers are read and free others."""
 NEVER_EARLY_S = 0.002
 """The loop's timers may be a millisecond early: what belongs behind an instant asks for so much more."""
 
@@ -154,12 +156,19 @@ class ClosedLoop:
 
     def _begin_free(self) -> None:
         free, self._free = self._free, []
-        begin = self._target.begin
+        begin, new_left = self._target.begin, NEW_PER_TURN
         for slot in free:
             if self._left <= 0:
-                break
+                return
+            if not slot.connected:
+                if not new_left:
+                    self._free.append(slot)
+                    continue
+                new_left -= 1
             self._left -= 1
             begin(slot, None)
+        if self._free:
+            self._loop.call_soon(self._begin_free)
 
 
 def _loop_delay_s(target: LoadTarget, at_s: float) -> float:
@@ -249,7 +258,8 @@ class OpenLoop:
     """Starts requests when the schedule says, on up to `limit` connections.
 
     While all are busy, requests wait in the order of the schedule and keep their scheduled instants. Since the
-    schedule is a formula, that queue is the range next .. due and takes no memory.
+    schedule is a formula, that queue is the range next .. due and takes no memory. So they do while as many connections
+    as fit into a turn are begun: making all at once would hold up the answers that free those there are.
     """
 
     def __init__(self, target: LoadTarget, arrivals: Arrivals, limit: int) -> None:
@@ -259,9 +269,10 @@ class OpenLoop:
         self._slots_left = limit
         self._idle: deque[Slot] = deque()
         self._next = 0
-        self._waiting = False
+        self._waiting = self._going_on = False
         self._stopped_at_us: int | None = None
-        self._alarm = make_alarm(asyncio.get_running_loop(), self._start_due)
+        self._loop = asyncio.get_running_loop()
+        self._alarm = make_alarm(self._loop, self._start_due)
 
     @property
     def exhausted(self) -> bool:
@@ -272,14 +283,16 @@ class OpenLoop:
         self._start_due()
 
     def freed(self, slot: Slot, wait_us: int) -> None:
-        self._idle.append(slot)
         if self._waiting:
-            self._start_due()
+            self._idle.appendleft(slot)
+            self._start_due(new_left=0)
+        else:
+            self._idle.append(slot)
 
     def stop(self) -> None:
         """What was due before this instant and still finds a connection starts; the rest never does."""
         if self._stopped_at_us is None:
-            self._start_due()
+            self._start_due(new_left=self._schedule.due_at(self._now_us()))
             self._stopped_at_us = self._now_us()
             self._alarm.close()
 
@@ -300,18 +313,34 @@ class OpenLoop:
     def _now_us(self) -> int:
         return (perf_counter_ns() - self._target.t0_ns) // 1000
 
-    def _start_due(self) -> None:
+    def _start_due(self, new_left: int = NEW_PER_TURN) -> None:
         total = self._schedule.total
         if self._stopped_at_us is not None or (total is not None and self._next >= total):
             return
         due = self._schedule.due_at(self._now_us())
         while self._next < due and (slot := self._free_slot()) is not None:
+            if not slot.connected:
+                if not new_left:
+                    self._idle.appendleft(slot)
+                    self._go_on()
+                    break
+                new_left -= 1
             index = self._next
             self._next += 1
             self._target.begin(slot, self._schedule.at_us(index))
         self._waiting = self._next < due
         if not self._waiting and not self.exhausted:
             self._alarm.set(self._target.t0_ns + self._schedule.at_us(self._next) * 1000)
+
+    def _go_on(self) -> None:
+        """Starts more in the next turn."""
+        if not self._going_on:
+            self._going_on = True
+            self._loop.call_soon(self._start_more)
+
+    def _start_more(self) -> None:
+        self._going_on = False
+        self._start_due()
 
     def _free_slot(self) -> Slot | None:
         if self._idle:

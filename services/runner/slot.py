@@ -31,6 +31,12 @@ class Slot:
         self.failures = 0
         self.in_flight = 0
 
+    @property
+    def connected(self) -> bool:
+        """Whether its next request needs no new connection."""
+        connection = self.connection
+        return connection is not None and connection.reusable
+
     def on_ended(self, connection: Carrier) -> None:
         """For the connection: a method costs it half of what a partial does."""
         ended = self._ended
