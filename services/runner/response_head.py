@@ -5,8 +5,10 @@ them (a failure, a response that ends with its connection, an answer that asks t
 """
 
 import re
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from httptools import HttpParserError, HttpResponseParser
 
@@ -67,7 +69,7 @@ def read_head(head: bytes) -> ResponseHead:
     return ResponseHead(
         ends_with_connection=not framed,
         keeps_alive="close" not in values.get("connection", "").lower(),
-        retry_after_ms=_whole(values.get("retry-after"), 1000),
+        retry_after_ms=_retry_after_ms(values),
         ratelimit_remaining=_whole(values.get("x-ratelimit-remaining", values.get("ratelimit-remaining")), 1),
     )
 
@@ -78,6 +80,27 @@ def read_fields(head: bytes) -> list[tuple[str, str]]:
     with suppress(HttpParserError):  # the connection's own parser accepted the head: only what follows can be wrong
         HttpResponseParser(headers).feed_data(head)
     return headers.fields
+
+
+def _retry_after_ms(values: Mapping[str, str]) -> int | None:
+    """Seconds, or an instant (RFC 9110, section 10.2.3) on the server's own clock, which `Date` tells; None else."""
+    asked = values.get("retry-after")
+    if asked is None or asked.isdigit():
+        return _whole(asked, 1000)
+    until, now = _instant(asked), _instant(values.get("date", ""))
+    if until is None or now is None:
+        return None
+    return min(max(round((until - now).total_seconds() * 1000), 0), 10**14)
+
+
+def _instant(text: str) -> datetime | None:
+    from email.utils import parsedate_to_datetime  # few servers name instants, and each worker would wait for it
+
+    try:
+        found = parsedate_to_datetime(text)
+    except (ValueError, OverflowError):
+        return None
+    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
 
 
 def _whole(text: str | None, scale: int) -> int | None:
