@@ -170,7 +170,8 @@ def from_har(text: str, target: str | None) -> Draft:
             body = (request.get("postData") or {}).get("text")
             draft.add(request["method"].upper(), path, headers, body)
     except (KeyError, TypeError, AttributeError) as error:
-        raise ConfigurationError(f"this is no HAR recording: {type(error).__name__} at {error}") from None
+        missing = f"it has no {error}" if isinstance(error, KeyError) else "it has no requests below log.entries"
+        raise ConfigurationError(f"this is no HAR recording: {missing}") from None
     for place in sorted(elsewhere):
         draft.note(f"left out: requests to {place}")
     return draft

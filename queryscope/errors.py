@@ -49,6 +49,13 @@ def first_line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
+def reason_of(error: Exception) -> str:
+    """Why a file cannot be read or written, in a few words."""
+    if isinstance(error, UnicodeDecodeError):
+        return "it is not UTF-8 text"
+    return (error.strerror if isinstance(error, OSError) else None) or first_line(error)
+
+
 def as_front_door_error(error: BaseException, *, during_run: bool = False) -> FrontDoorError | None:
     """Translates what the parts below raise; None for what nobody foresaw."""
     if isinstance(error, BaseExceptionGroup):

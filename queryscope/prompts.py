@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from queryscope.errors import ConfigurationError, first_line
+from queryscope.errors import ConfigurationError, reason_of
 from schemas.template_language import as_it_stands
 
 _FORM = 'write each line as a JSON string or as {"prompt": "..."}'
@@ -17,7 +17,7 @@ def read_prompts(said: str, folder: Path = Path()) -> str | list[str]:
     try:
         text = path.read_text()
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"the prompt file {path} cannot be read: {first_line(error)}") from None
+        raise ConfigurationError(f"the prompt file {path} cannot be read: {reason_of(error)}") from None
     if path.suffix != ".jsonl":
         return as_it_stands(text)
     prompts = [_prompt(line, f"{path}:{number}") for number, line in enumerate(text.splitlines(), 1) if line.strip()]

@@ -11,7 +11,7 @@ from typing import TextIO, TypeVar
 import click
 
 from backbone.views import RunEvent
-from queryscope.errors import ConfigurationError, FrontDoorError, OurFailure, first_line
+from queryscope.errors import ConfigurationError, FrontDoorError, OurFailure, first_line, reason_of
 from queryscope.render.seconds import Seconds
 from queryscope.render.seconds_csv import seconds_csv
 from schemas.results import RunResult
@@ -84,6 +84,8 @@ class ResultFiles:
 def result_files(name: str, *, csv: Path | None, report: Path | None, junit: Path | None) -> Iterator[ResultFiles]:
     """The files for as long as the run called `name` is followed. Raises ConfigurationError, OurFailure."""
     named = [path.absolute() for path in (csv, report, junit) if path is not None]
+    if Path("-").absolute() in named:
+        raise ConfigurationError("standard output is the result's: name a file instead of -")
     if len(set(named)) < len(named):
         raise ConfigurationError("--csv, --report and --junit name the same file: give each one of its own")
     with contextlib.ExitStack() as stack:
@@ -119,11 +121,6 @@ def _opened(path: Path | None) -> Iterator[TextIO | None]:
         with contextlib.suppress(OSError):
             if path.is_file() and path.stat().st_size == 0:
                 path.unlink()
-
-
-def reason_of(error: Exception) -> str:
-    """Why a file cannot be opened, in a few words."""
-    return (error.strerror if isinstance(error, OSError) else None) or first_line(error)
 
 
 def _write(file: TextIO, text: str) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
-from queryscope.errors import ConfigurationError
+from queryscope.errors import ConfigurationError, reason_of
 from queryscope.prompts import read_prompts
 from queryscope.variables import with_variables
 from schemas.auth import ApiKey, Auth, Basic
@@ -36,8 +36,7 @@ def read_scenario(argument: str, variables: Mapping[str, str] | None = None) -> 
     try:
         text = sys.stdin.read() if argument == "-" else Path(argument).read_text()
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise ConfigurationError(f"scenario {argument} cannot be read: {reason}") from None
+        raise ConfigurationError(f"scenario {argument} cannot be read: {reason_of(error)}") from None
     if argument == "-":
         return parse_scenario(text, "standard input", variables=variables)
     return parse_scenario(text, argument, Path(argument).parent, variables=variables)

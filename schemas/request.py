@@ -1,5 +1,6 @@
 """Owns one HTTP request as a scenario writes it, templates included. It must not know how it looks on the wire."""
 
+import re
 from typing import Annotated
 
 from pydantic import BeforeValidator, Field, JsonValue, field_validator, model_validator
@@ -7,7 +8,8 @@ from pydantic import BeforeValidator, Field, JsonValue, field_validator, model_v
 from schemas.base import Strict
 from schemas.headers import Headers
 
-Method = Annotated[str, Field(pattern=r"^[A-Z]{1,16}$")]
+METHOD = r"^[A-Z]{1,16}$"
+Method = Annotated[str, Field(pattern=METHOD)]
 BODIES = ("body", "json", "form", "multipart", "body_file")
 
 
@@ -52,7 +54,11 @@ class Request(Strict):
     @field_validator("method", mode="before")
     @classmethod
     def _upper(cls, method: object) -> object:
-        return method.upper() if isinstance(method, str) else method
+        if not isinstance(method, str):
+            return method
+        if re.match(METHOD, method.upper()) is None:
+            raise ValueError(f"'{method[:40]}' is no method: write it like GET or POST")
+        return method.upper()
 
     @model_validator(mode="after")
     def _one_body(self) -> "Request":

@@ -1,7 +1,9 @@
 """Owns durations and rates as people write them ("1m30s", "200/s"). It must not know where they are used."""
 
+import math
 import re
 
+LONGEST_S = 366 * 86_400.0
 _UNIT_S = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 _PART = re.compile(r"(\d+(?:\.\d+)?)\s*(us|ms|s|min|m|h)")
 _RATE = re.compile(r"(\d+(?:\.\d+)?)\s*(?:/\s*(s|m|min|h))?")
@@ -9,8 +11,13 @@ _RATE = re.compile(r"(\d+(?:\.\d+)?)\s*(?:/\s*(s|m|min|h))?")
 
 def parse_duration_s(text: str | float) -> float:
     """Seconds of "250ms", "30s", "1m30s" or a bare number of seconds. Raises ValueError with what was expected."""
-    if isinstance(text, int | float):
-        return float(text)
+    seconds = _number(text) if isinstance(text, int | float) else _seconds_of(text)
+    if seconds > LONGEST_S:
+        raise ValueError(f"'{_shown(text)}' is longer than a year: write it like 250ms, 30s or 1m30s")
+    return seconds
+
+
+def _seconds_of(text: str) -> float:
     compact = text.strip().replace(" ", "")
     parts = _PART.findall(compact)
     if parts and "".join(f"{number}{unit}" for number, unit in parts) == compact:
@@ -18,7 +25,19 @@ def parse_duration_s(text: str | float) -> float:
     try:
         return float(compact)
     except ValueError:
-        raise ValueError(f"'{text}' is not a duration: write it like 250ms, 30s or 1m30s") from None
+        raise ValueError(f"'{_shown(text)}' is not a duration: write it like 250ms, 30s or 1m30s") from None
+
+
+def _number(value: float) -> float:
+    """Whole numbers may be larger than any float."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
+
+
+def _shown(text: str | float) -> str:
+    return str(text) if len(str(text)) <= 40 else f"{str(text)[:40]}…"
 
 
 def parse_whole_s(text: str | float) -> int:
@@ -53,10 +72,10 @@ def parse_days(text: str) -> float:
 def parse_rate_per_s(text: str | float) -> float:
     """Requests per second of "200/s", "600/m" or a bare number. Raises ValueError with what was expected."""
     if isinstance(text, int | float):
-        return float(text)
+        return _number(text)
     match = _RATE.fullmatch(text.strip())
     if match is None:
-        raise ValueError(f"'{text}' is not a rate: write it like 200/s or 600/m")
+        raise ValueError(f"'{_shown(text)}' is not a rate: write it like 200/s or 600/m")
     return float(match[1]) / _UNIT_S[match[2] or "s"]
 
 

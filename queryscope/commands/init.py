@@ -8,7 +8,7 @@ import click
 
 from queryscope import exits
 from queryscope.drafts import Draft, from_curl, from_har, from_openapi
-from queryscope.errors import ConfigurationError, first_line
+from queryscope.errors import ConfigurationError, reason_of
 
 
 @click.command()
@@ -46,8 +46,7 @@ def _text(source: str, kind: str) -> str:
     try:
         return Path(source).read_text()
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise ConfigurationError(f"{source} cannot be read: {reason}") from None
+        raise ConfigurationError(f"{source} cannot be read: {reason_of(error)}") from None
 
 
 def _yaml(draft: Draft) -> str:
@@ -67,4 +66,4 @@ def _write(path: Path, words: str, force: bool) -> None:
     except FileExistsError:
         raise ConfigurationError(f"{path} is there already: name another file, or write over it with --force") from None
     except OSError as error:
-        raise ConfigurationError(f"{path} cannot be written: {first_line(error)}") from None
+        raise ConfigurationError(f"{path} cannot be written: {reason_of(error)}") from None

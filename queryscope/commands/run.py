@@ -14,7 +14,7 @@ from backbone.settings import Settings
 from backbone.views import RunEvent
 from queryscope import exits
 from queryscope.commands.common import command_settings, pairs, stdout_console
-from queryscope.errors import ConfigurationError, FrontDoorError, OurFailure, as_front_door_error, first_line
+from queryscope.errors import ConfigurationError, FrontDoorError, OurFailure, as_front_door_error, first_line, reason_of
 from queryscope.llm_options import llm_step
 from queryscope.prompts import read_prompts
 from queryscope.result_files import result_file_options, result_files
@@ -141,8 +141,8 @@ def _step(target: str, options: dict[str, object]) -> dict[str, object]:
     if llm is not None:
         return {"llm": llm}
     body = _body(options["body"])
-    method = options["method"] or ("POST" if body is not None else "GET")
-    return {"request": {"method": method, "headers": headers, "body": body}}
+    method = options["method"] if options["method"] is not None else ("POST" if body else "GET")
+    return {"request": {"method": method, "headers": headers, **body}}
 
 
 def _with_overrides(scenario: Scenario, options: dict[str, object]) -> Scenario:
@@ -163,13 +163,17 @@ def _items(value: object) -> list[object]:
     return list(value)
 
 
-def _body(value: object) -> str | None:
+def _body(value: object) -> dict[str, str]:
+    """A text, or that of a file; a file that is no text is sent as it is."""
     if value is None or not str(value).startswith("@"):
-        return None if value is None else str(value)
+        return {} if value is None else {"body": str(value)}
+    path = Path(str(value)[1:])
     try:
-        return Path(str(value)[1:]).read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"the body file {str(value)[1:]} cannot be read: {first_line(error)}") from None
+        return {"body": path.read_text(encoding="utf-8")}
+    except UnicodeDecodeError:
+        return {"body_file": str(path.absolute())}
+    except OSError as error:
+        raise ConfigurationError(f"the body file '{str(value)[1:]}' cannot be read: {reason_of(error)}") from None
 
 
 def unwatched(_: RunEvent) -> None:

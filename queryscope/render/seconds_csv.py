@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from backbone.views import RunEvent
-from queryscope.errors import ConfigurationError
+from queryscope.errors import ConfigurationError, reason_of
 from schemas.results import TimelineRow
 
 COLUMNS = tuple(name for name in TimelineRow.model_fields if name not in ("step", "resolution"))
@@ -38,6 +38,6 @@ def seconds_csv(path: Path | None) -> Iterator[SecondsCsv | None]:
     try:
         rows = SecondsCsv(path)
     except OSError as error:
-        raise ConfigurationError(f"{path} cannot be written: {error.strerror}") from None
+        raise ConfigurationError(f"{path} cannot be written: {reason_of(error)}") from None
     with contextlib.closing(rows):
         yield rows

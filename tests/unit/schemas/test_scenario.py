@@ -44,6 +44,12 @@ def test_a_promise_about_a_step_that_does_not_exist_is_refused() -> None:
         scenario(sla=['p95 < 2ms step "browse"'])
 
 
+@pytest.mark.parametrize("duration", [10**400, float("inf"), "9" * 400, "9000h"])
+def test_no_duration_is_longer_than_a_year(duration: object) -> None:
+    with pytest.raises(ValidationError, match="longer than a year"):
+        scenario(load={"duration": duration})
+
+
 def test_header_line_breaks_are_refused() -> None:
     with pytest.raises(ValidationError, match="line break"):
         scenario(steps=[{"request": {"headers": {"a": "b\r\nc: d"}}}])
