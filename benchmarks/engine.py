@@ -8,13 +8,12 @@ time of a run of one request. A peer that is not installed, or that failed, is s
 import asyncio
 import json
 import os
-import shutil
 import statistics
 import sys
 import tempfile
 
 from benchmarks.peers import PEERS, Load, Measured
-from benchmarks.pinned import may_pin, pinned
+from benchmarks.pinned import Skipped, may_pin, pinned
 from benchmarks.static_target import static_target
 
 CONCURRENCY = 64
@@ -45,9 +44,7 @@ def main() -> int:
 
 async def _main() -> tuple[str, list[dict[str, Measured]], dict[str, str]]:
     """The target's name, each round's figures, and why who was skipped."""
-    skipped = {
-        name: f"not installed ({peer.how_to_get})" for name, peer in PEERS.items() if shutil.which(peer.program) is None
-    }
+    skipped: dict[str, str] = {}
     rounds = []
     async with static_target(1 if may_pin() else None) as (url, target):
         load = Load(url, CONCURRENCY, DURATION_S)
@@ -56,11 +53,11 @@ async def _main() -> tuple[str, list[dict[str, Measured]], dict[str, str]]:
             for name, peer in PEERS.items():
                 if name not in skipped:
                     try:
-                        figures[name] = await asyncio.to_thread(peer.measure, load)
+                        figures[name] = await asyncio.to_thread(peer.figures, load)
                         if not figures[name].requests_per_s:
-                            raise ValueError("nothing was answered")
-                    except (ValueError, KeyError, OSError, ZeroDivisionError) as error:
-                        skipped[name] = f"its figures could not be read ({error!r:.200})"
+                            raise Skipped("nothing was answered")
+                    except Skipped as reason:
+                        skipped[name] = str(reason)
             rounds.append(figures)
     kept = [{name: each[name] for name in each if name not in skipped} for each in rounds]
     return target, kept, skipped

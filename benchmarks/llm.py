@@ -9,15 +9,14 @@ import asyncio
 import contextlib
 import json
 import os
-import shutil
 import sys
 import tempfile
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.llm_peers import PEERS, Peer, Streams, Timed
-from benchmarks.pinned import may_pin, pinned
+from benchmarks.llm_peers import PEERS, Streams, Timed
+from benchmarks.pinned import Peer, Skipped, may_pin, pinned
 from lab.llm_settings import LlmSettings
 from lab.process import LabLlm
 from queryscope.calibration import GAP_MS, TOKENS, TTFT_MS, stream_rows
@@ -80,14 +79,12 @@ def _line(row: Measured) -> str:
     )
 
 
-def _of_peer(peer: Peer, streams: int = STREAMS[0]) -> str:
+def _of_peer(peer: Peer[Streams, Timed], streams: int = STREAMS[0]) -> str:
     """Its errors, or why there are none."""
-    if shutil.which(peer.program) is None:
-        return f"skipped: not installed ({peer.how_to_get})"
     try:
         timed = asyncio.run(_ask(peer, streams))
-    except (ValueError, KeyError, OSError) as error:
-        return f"skipped: its figures could not be read ({error!r:.200})"
+    except Skipped as reason:
+        return f"skipped: {reason}"
     missing = f" ({timed.completed} of {streams * ROUNDS} requests)" if timed.completed != streams * ROUNDS else ""
     mark = "*" if timed.per_request else " "
     return (
@@ -97,9 +94,9 @@ def _of_peer(peer: Peer, streams: int = STREAMS[0]) -> str:
     )
 
 
-async def _ask(peer: Peer, streams: int) -> Timed:
+async def _ask(peer: Peer[Streams, Timed], streams: int) -> Timed:
     async with _target() as target:
-        return await asyncio.to_thread(peer.measure, Streams(target.url, streams, streams * ROUNDS, TOKENS))
+        return await asyncio.to_thread(peer.figures, Streams(target.url, streams, streams * ROUNDS, TOKENS))
 
 
 @contextlib.asynccontextmanager

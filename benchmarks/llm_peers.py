@@ -6,12 +6,11 @@ which each byte is a token. It must not compare them.
 
 import json
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.pinned import pinned
+from benchmarks.pinned import Peer, pinned
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,15 +34,6 @@ class Timed:
     gap_p99: float
     per_request: bool
     cpu_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class Peer:
-    """program: what must be on the PATH; how_to_get: the command that puts it there."""
-
-    program: str
-    how_to_get: str
-    measure: Callable[[Streams], Timed]
 
 
 def guidellm(asked: Streams) -> Timed:

@@ -6,11 +6,10 @@ It must not compare them.
 import json
 import sys
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.pinned import number, pinned
+from benchmarks.pinned import Peer, number, pinned
 
 K6_SCRIPT = """
 import http from 'k6/http';
@@ -41,15 +40,6 @@ class Measured:
 
     requests_per_s: float
     cpu_us_per_request: float
-
-
-@dataclass(frozen=True, slots=True)
-class Peer:
-    """program: what must be on the PATH; how_to_get: the command that puts it there."""
-
-    program: str
-    how_to_get: str
-    measure: Callable[[Load], Measured]
 
 
 def bare(load: Load) -> Measured:

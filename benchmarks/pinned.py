@@ -1,12 +1,19 @@
-"""Owns running a client on core 0, where the target has core 1, and what it cost. It must not know any client."""
+"""Owns running a client on core 0, where the target has core 1, what it cost, and why a peer is left out.
+
+It must not know any client.
+"""
 
 import os
 import re
 import resource
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+Asked = TypeVar("Asked")
+Told = TypeVar("Told")
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +24,28 @@ class Ended:
     err: str
     code: int
     cpu_s: float
+
+
+class Skipped(Exception):
+    """Why a peer has no figures."""
+
+
+@dataclass(frozen=True, slots=True)
+class Peer(Generic[Asked, Told]):
+    """program: what must be on the PATH; how_to_get: the command that puts it there."""
+
+    program: str
+    how_to_get: str
+    measure: Callable[[Asked], Told]
+
+    def figures(self, asked: Asked) -> Told:
+        """What it measured. Raises Skipped."""
+        if shutil.which(self.program) is None:
+            raise Skipped(f"not installed ({self.how_to_get})")
+        try:
+            return self.measure(asked)
+        except (ValueError, KeyError, OSError, ZeroDivisionError) as error:
+            raise Skipped(f"its figures could not be read ({error!r:.200})") from error
 
 
 def may_pin() -> bool:
