@@ -4,32 +4,20 @@ import { judgedLatency, type Level, type LoadInfo } from "../../model/results";
 import { levelBadge } from "../../view/badges";
 import { formatCapacity, formatCount, formatMs, formatPercent, formatRate } from "../../view/format";
 import { Badge } from "../Badge";
+import { Table } from "../Table";
+
+const FIGURES = ["Delivered", "Requests", "Failed", "p50", "p95", "p99"];
 
 export function LevelsTable({ load }: { load: LoadInfo }) {
   const levels = load.levels ?? [];
   return (
     <>
       {load.capacity != null && <p className="note">{formatCapacity(load.capacity)}</p>}
-      <div className="scroll">
-        <table data-testid="levels-table">
-          <thead>
-            <tr>
-              <th scope="col">Asked</th>
-              <th scope="col">Verdict</th>
-              {["Delivered", "Requests", "Failed", "p50", "p95", "p99"].map((title) => (
-                <th scope="col" className="number" key={title}>
-                  {title}
-                </th>
-              ))}
-            </tr>
-          </thead>
-          <tbody>
-            {levels.map((level) => (
-              <Row key={level.level} level={level} load={load} />
-            ))}
-          </tbody>
-        </table>
-      </div>
+      <Table words={["Asked", "Verdict"]} figures={FIGURES} testId="levels-table">
+        {levels.map((level) => (
+          <Row key={level.level} level={level} load={load} />
+        ))}
+      </Table>
     </>
   );
 }

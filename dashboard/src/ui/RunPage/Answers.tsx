@@ -3,6 +3,7 @@
 import type { RunResult } from "../../model/results";
 import { formatCount, formatPercent } from "../../view/format";
 import { Card } from "../Card";
+import { Table } from "../Table";
 
 export function Answers({ result }: { result: RunResult }) {
   const { by_status: byStatus, by_error: byError, by_check: byCheck = {}, attempts } = result.metrics;
@@ -10,30 +11,15 @@ export function Answers({ result }: { result: RunResult }) {
   if (rows.length === 0) return null;
   return (
     <Card title="Answers">
-      <div className="scroll">
-        <table className="narrow-table">
-          <thead>
-            <tr>
-              <th scope="col">Outcome</th>
-              <th scope="col" className="number">
-                Count
-              </th>
-              <th scope="col" className="number">
-                Share
-              </th>
-            </tr>
-          </thead>
-          <tbody>
-            {rows.map(([outcome, count]) => (
-              <tr key={outcome}>
-                <th scope="row">{outcome}</th>
-                <td className="number">{formatCount(count)}</td>
-                <td className="number">{formatPercent(attempts > 0 ? count / attempts : null)}</td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
-      </div>
+      <Table words={["Outcome"]} figures={["Count", "Share"]} narrow>
+        {rows.map(([outcome, count]) => (
+          <tr key={outcome}>
+            <th scope="row">{outcome}</th>
+            <td className="number">{formatCount(count)}</td>
+            <td className="number">{formatPercent(attempts > 0 ? count / attempts : null)}</td>
+          </tr>
+        ))}
+      </Table>
     </Card>
   );
 }

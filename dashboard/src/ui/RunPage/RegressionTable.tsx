@@ -7,6 +7,7 @@ import { Badge } from "../Badge";
 import { Card } from "../Card";
 import { Link } from "../Link";
 import { pathOfRun } from "../route";
+import { Table } from "../Table";
 
 const WORDS: Record<Comparison, BadgeText> = {
   worse: { text: "worse", tone: "bad", title: "Worse than the baseline" },
@@ -26,36 +27,11 @@ export function RegressionTable({ regression }: { regression: Regression }) {
         Baseline <Link href={pathOfRun(regression.baseline_run_id)}>{shortId(regression.baseline_run_id)}</Link>,{" "}
         {regression.blocks} seconds beside {regression.baseline_blocks}; the interval covers 99%.
       </p>
-      <div className="scroll">
-        <table>
-          <thead>
-            <tr>
-              <th scope="col">Figure</th>
-              <th scope="col">Verdict</th>
-              <th scope="col" className="number">
-                Baseline
-              </th>
-              <th scope="col" className="number">
-                This run
-              </th>
-              <th scope="col" className="number">
-                Change
-              </th>
-              <th scope="col" className="number">
-                Interval
-              </th>
-              <th scope="col" className="number">
-                p
-              </th>
-            </tr>
-          </thead>
-          <tbody>
-            {regression.metrics.map((metric) => (
-              <Row metric={metric} key={metric.metric} />
-            ))}
-          </tbody>
-        </table>
-      </div>
+      <Table words={["Figure", "Verdict"]} figures={["Baseline", "This run", "Change", "Interval", "p"]}>
+        {regression.metrics.map((metric) => (
+          <Row metric={metric} key={metric.metric} />
+        ))}
+      </Table>
     </Card>
   );
 }

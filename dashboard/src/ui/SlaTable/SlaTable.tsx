@@ -5,6 +5,7 @@ import type { SlaResult } from "../../model/results";
 import { slaBadge } from "../../view/badges";
 import { formatDelta, formatInUnit, formatSecond } from "../../view/format";
 import { Badge } from "../Badge";
+import { Table } from "../Table";
 
 interface Props {
   sla: readonly SlaResult[];
@@ -42,46 +43,27 @@ export function SlaTable({ sla, breaches, pending }: Props) {
 
 function Promises({ sla }: { sla: readonly SlaResult[] }) {
   return (
-    <div className="scroll">
-      <table data-testid="sla-table">
-        <thead>
-          <tr>
-            <th scope="col">Promise</th>
-            <th scope="col">Status</th>
-            <th scope="col" className="number">
-              Actual
-            </th>
-            <th scope="col" className="number">
-              Target
-            </th>
-            <th scope="col" className="number">
-              Off by
-            </th>
-          </tr>
-        </thead>
-        <tbody>
-          {sla.map((promise, index) => (
-            <tr key={`${index}-${promise.expression}`}>
-              <th scope="row">
-                <code>{promise.expression}</code>
-                {remark(promise) !== "" && <div className="note">{remark(promise)}</div>}
-              </th>
-              <td>
-                <Badge badge={slaBadge(promise.status)} />
-              </td>
-              <td className="number">
-                {promise.lower_bound && promise.actual !== null && (
-                  <abbr title="at least: requests were cut off before they were answered">≥ </abbr>
-                )}
-                {formatInUnit(promise.actual, promise.unit)}
-              </td>
-              <td className="number">{formatInUnit(promise.target, promise.unit)}</td>
-              <td className="number">{formatDelta(promise.delta, promise.unit)}</td>
-            </tr>
-          ))}
-        </tbody>
-      </table>
-    </div>
+    <Table words={["Promise", "Status"]} figures={["Actual", "Target", "Off by"]} testId="sla-table">
+      {sla.map((promise, index) => (
+        <tr key={`${index}-${promise.expression}`}>
+          <th scope="row">
+            <code>{promise.expression}</code>
+            {remark(promise) !== "" && <div className="note">{remark(promise)}</div>}
+          </th>
+          <td>
+            <Badge badge={slaBadge(promise.status)} />
+          </td>
+          <td className="number">
+            {promise.lower_bound && promise.actual !== null && (
+              <abbr title="at least: requests were cut off before they were answered">≥ </abbr>
+            )}
+            {formatInUnit(promise.actual, promise.unit)}
+          </td>
+          <td className="number">{formatInUnit(promise.target, promise.unit)}</td>
+          <td className="number">{formatDelta(promise.delta, promise.unit)}</td>
+        </tr>
+      ))}
+    </Table>
   );
 }
 
