@@ -105,6 +105,17 @@ def in_mount_namespace(cli: Cli, script: str, timeout_s: float = 90) -> Done:
     return finished(process, timeout_s)
 
 
+def on_a_small_disk(cli: Cli, size: str, *arguments: str, timeout_s: float = 90) -> tuple[Done, Path]:
+    """Runs a command on a disk of that size, and what it left in a folder where there is room again."""
+    cli.data_dir.mkdir()
+    kept = cli.data_dir.parent / "kept"
+    script = (
+        f"mount -t tmpfs -o size={size} none {cli.data_dir} && {' '.join(cli.command(*arguments))}; code=$?; "
+        f"mount -o remount,size=60m {cli.data_dir} && cp -a {cli.data_dir} {kept}; exit $code"
+    )
+    return in_mount_namespace(cli, script, timeout_s), kept
+
+
 @pytest.fixture
 def may_mount(require: Callable[[str, str], str], require_that: Callable[[bool, str, str], None]) -> None:
     require("unshare", "apt-get install util-linux")
@@ -124,14 +135,8 @@ def test_a_read_only_data_directory_is_refused_before_any_load(cli: Cli, dead_po
 @pytest.mark.usefixtures("may_mount")
 async def test_a_disk_that_fills_up_ends_the_run_and_loses_nothing_acknowledged(cli: Cli, target: Target) -> None:
     server = await target(base_ms=0.0)
-    cli.data_dir.mkdir()
-    kept = cli.data_dir.parent / "kept"
-    run = " ".join(cli.command("run", server.url, "-c", "32", "-d", "40s", "--json"))
-    script = (
-        f"mount -t tmpfs -o size=3m none {cli.data_dir} && {run}; code=$?; "
-        f"mount -o remount,size=60m {cli.data_dir} && cp -a {cli.data_dir} {kept}; exit $code"
-    )
-    done = await asyncio.to_thread(in_mount_namespace, cli, script, 120)
+    words = ("run", server.url, "-c", "32", "-d", "40s", "--json")
+    done, kept = await asyncio.to_thread(on_a_small_disk, cli, "3m", *words, timeout_s=100)
     assert done.code == 96, (done.out[-500:], done.err)
     assert "free some space" in done.err.strip().splitlines()[-1]
     assert "Traceback" not in done.err
@@ -148,15 +153,10 @@ async def test_a_disk_without_room_for_the_tables_ends_the_command_and_the_next_
     tmp_path: Path, target: Target
 ) -> None:
     server = await target(base_ms=1.0)
-    kept, log_url = tmp_path / "kept", f"sqlite:///{tmp_path / 'log.db'}"
+    log_url = f"sqlite:///{tmp_path / 'log.db'}"
     cli = Cli(tmp_path / "data", log_url=log_url)
-    cli.data_dir.mkdir()
-    run = " ".join(cli.command("run", server.url, "-r", "100/s", "-d", "3s", "--json"))
-    script = (
-        f"mount -t tmpfs -o size=480k none {cli.data_dir} && {run}; code=$?; "
-        f"mount -o remount,size=60m {cli.data_dir} && cp -a {cli.data_dir} {kept}; exit $code"
-    )
-    done = await asyncio.to_thread(in_mount_namespace, cli, script, 60)
+    words = ("run", server.url, "-r", "100/s", "-d", "3s", "--json")
+    done, kept = await asyncio.to_thread(on_a_small_disk, cli, "480k", *words)
     assert done.code == 96, (done.out[-500:], done.err)
     assert "free some space" in error_line(done)
     (listed,) = Cli(kept, log_url=log_url)("runs", "--json").json

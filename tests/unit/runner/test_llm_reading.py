@@ -16,6 +16,7 @@ from services.runner.body_connection import BodyConnection
 from services.runner.connection import Carrier
 from services.runner.llm_reading import MAX_ANSWER_BYTES, LlmReader, LlmReading
 from services.runner.request import WireRequest
+from tests.unit.runner.test_connection_splits import Wire
 
 MS = 1_000_000
 USAGE = {
@@ -265,25 +266,6 @@ def test_an_endless_plain_answer_is_not_kept() -> None:
 def test_figures_that_cannot_be_summed_are_left_out() -> None:
     outcome = read([(1, event(usage={"prompt_tokens": -1, "completion_tokens": 2**60}))]).outcome(0)
     assert (outcome.input_tokens, outcome.output_tokens) == (None, None)
-
-
-class Wire:
-    """A transport that remembers whether it was closed."""
-
-    closed = False
-
-    def write(self, data: bytes) -> None: ...
-
-    def get_extra_info(self, name: str) -> object:
-        return name  # as with TLS: nothing goes past it
-
-    def get_write_buffer_size(self) -> int:
-        return 0
-
-    def close(self) -> None:
-        self.closed = True
-
-    abort = close
 
 
 def connected() -> tuple[BodyConnection, list[Carrier]]:
