@@ -1,7 +1,7 @@
 """Owns how a command runs without the second that importing the product takes: in a fork of a process that has done so.
 
 It is a process of its own all the same, with the environment, the output and the exit code of one. It must not know
-what is tested, nor make load: what a run costs and when it starts is felt in a process that starts as a user's does.
+what is tested.
 """
 
 import multiprocessing

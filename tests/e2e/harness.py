@@ -24,8 +24,6 @@ from tests.e2e.forked import run_forked
 ROOT = Path(__file__).resolve().parents[2]
 BATCHES_WITHIN_S = 60.0
 LOOK_S = 0.02
-LOADS = frozenset({"run", "demo"})
-"""Commands that make load: they start as a user starts them."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +56,7 @@ class Cli:
         return [sys.executable, "-m", "queryscope", *arguments]
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
-        """Starts a command as the leader of a process group of its own."""
+        """Starts a command as a user does, and as the leader of a process group of its own."""
         return subprocess.Popen(
             self.command(*arguments),
             stdout=subprocess.PIPE,
@@ -70,12 +68,7 @@ class Cli:
         )
 
     def __call__(self, *arguments: str, timeout_s: float = 90) -> Done:
-        if arguments[0] in LOADS:
-            return finished(self.start(*arguments), timeout_s)
-        return self.forked(*arguments, timeout_s=timeout_s)
-
-    def forked(self, *arguments: str, timeout_s: float = 90) -> Done:
-        """Runs a command in a process that need not import the product first."""
+        """Runs a command to its end, in a process that need not import the product first."""
         with tempfile.TemporaryDirectory(prefix="queryscope-e2e-") as folder:
             out, err = Path(folder, "out"), Path(folder, "err")
             code = run_forked(arguments, self.environment, out, err, timeout_s)

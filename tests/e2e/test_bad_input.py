@@ -54,7 +54,7 @@ def test_a_port_that_speaks_no_http_is_a_failed_run(cli: Cli, mumbling_port: int
 def test_a_wrong_word_is_one_line_that_says_what_to_write(
     cli: Cli, arguments: list[str], code: int, words: str
 ) -> None:
-    done = cli.forked(*arguments)
+    done = cli(*arguments)
     assert done.code == code, done.err
     assert words in error_line(done)
     assert done.out == ""
@@ -76,7 +76,7 @@ def test_a_wrong_scenario_is_pointed_at_by_line_and_column(
     path = tmp_path / "scenario.yaml"
     path.write_text(text)
     for command in ("validate", "run"):
-        done = cli.forked(command, str(path))
+        done = cli(command, str(path))
         assert done.code == 104, done.err
         line = error_line(done)
         assert place in line

@@ -11,7 +11,7 @@ from tests.e2e.harness import Cli
 
 @pytest.mark.parametrize("command", sorted(COMMANDS))
 def test_every_listed_command_exists_and_explains_itself(cli: Cli, command: str) -> None:
-    done = cli.forked(command, "--help")
+    done = cli(command, "--help")
     assert done.code == 0, done.err
     assert "sage:" in done.out
 

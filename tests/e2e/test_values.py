@@ -55,6 +55,6 @@ async def test_workers_share_rows_after_logging_in_and_the_password_stays_unseen
 
 
 def test_an_environment_that_lacks_a_variable_is_one_line(cli: Cli, tmp_path: Path) -> None:
-    done = cli.forked("run", write(tmp_path, "http://127.0.0.1:9/"))
+    done = cli("run", write(tmp_path, "http://127.0.0.1:9/"))
     assert done.code == exits.CONFIGURATION
     assert "QS_TEST_PASSWORD is not set" in error_line(done)

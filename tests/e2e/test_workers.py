@@ -20,7 +20,7 @@ async def test_a_run_on_three_workers_is_one_run_of_exactly_its_requests(cli: Cl
 
 
 def test_more_workers_than_requests_are_refused_in_one_line(cli: Cli) -> None:
-    done = cli.forked("run", "http://127.0.0.1:1/", "-n", "2", "--workers", "3")
+    done = cli("run", "http://127.0.0.1:1/", "-n", "2", "--workers", "3")
     assert done.code == 104
     assert "3 workers cannot share requests 2" in done.err
 
