@@ -81,7 +81,11 @@ class FrozenBaseline(Frozen):
 
 
 class RunAccepted(Record):
-    """A runner takes the run. From here on judging needs only this record and the outcomes."""
+    """A runner takes the run. From here on judging needs only this record and the outcomes.
+
+    files: BLAKE2b of the files that say what is sent and when, by their paths in the scenario, where other runners make
+    a part of the load: theirs have to be the same.
+    """
 
     type: Literal["RunAccepted"] = "RunAccepted"
     scenario: Scenario
@@ -90,6 +94,7 @@ class RunAccepted(Record):
     baseline: FrozenBaseline | None = None
     recent_run_ids: tuple[RunId, ...] = ()
     log_incarnation: str = ""
+    files: dict[str, str] = {}
 
 
 class WorkersWanted(Record):

@@ -228,9 +228,14 @@ class Scenario(Strict):
         """The files that whoever makes its load has to read."""
         auths = [auth for auth in (self.auth, *(step.auth for step in self.all_steps)) if auth is not None]
         secrets = [secret.file for auth in auths for _, secret in auth.secrets() if not isinstance(secret, str)]
+        return [*self.content_files, *secrets, *self.tls.files]
+
+    @property
+    def content_files(self) -> list[str]:
+        """Those of them that say what is sent and when: the same for all who make its load."""
         bodies = [file for step in self.all_steps for file in step.request.files]
         trace = [] if self.load.trace_file is None else [self.load.trace_file]
-        return [*(feed.file for feed in self.data), *trace, *bodies, *secrets, *self.tls.files]
+        return [*(feed.file for feed in self.data), *trace, *bodies]
 
     @property
     def has_prompts(self) -> bool:

@@ -30,6 +30,7 @@ from services.runner.placing import policy_for
 from services.runner.reach import reached_by
 from services.runner.request import endpoint_of
 from services.runner.resolving import allowed_addresses
+from services.runner.same_files import digests_of, refuse_others
 from services.runner.voice import RunVoice, one_line
 
 HOLD_S = 10.0
@@ -120,6 +121,8 @@ class Helping:
         self, policy: Policy, accepted: RunAccepted, placed: list[WorkerPlacement], lock_fd: int
     ) -> dict[int, Finished]:
         scenario = reached_by(policy, accepted.scenario, self._platform.settings)
+        if accepted.files:
+            refuse_others(accepted.files, await asyncio.to_thread(digests_of, accepted.scenario, scenario))
         given = assignments(self._platform, accepted, scenario, policy, placed)
         async with crew_of(given, lock_fd) as crew:
             pids = await crew.ready()

@@ -40,6 +40,7 @@ from services.runner.reach import reached_by
 from services.runner.recorded import trace_of
 from services.runner.request import endpoint_of
 from services.runner.resolving import allowed_addresses
+from services.runner.same_files import digests_of
 from services.runner.searching import searching
 from services.runner.step_templates import Sources, pools_of
 from services.runner.transports import check_transport
@@ -174,6 +175,7 @@ class OneRun:
         scenario, log = self._scenario.redacted(), self._platform.log
         capacities = await self._capacities()
         placed = place(self._request.run_id, allot(scenario.load.workers, capacities), log.partitions)
+        others = any(each.runner != self._here.runner for each in placed)
         async with self._platform.database.read() as conn:
             wanted = self._request.baseline_run_id
             baseline = await freeze_baseline(conn, wanted) if wanted is not None else None
@@ -186,6 +188,7 @@ class OneRun:
             baseline=baseline,
             recent_run_ids=recent,
             log_incarnation=await log.incarnation(),
+            files=await asyncio.to_thread(digests_of, scenario, self._reached) if others else {},
         )
         await self._follower.read()
         first = self._follower.words.accepted

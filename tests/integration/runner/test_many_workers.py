@@ -209,9 +209,16 @@ async def test_two_runners_share_a_run_and_start_at_one_instant(
     assert scheduled == [5_000 * k for k in range(200)]
 
 
-@pytest.mark.parametrize("copied", [True, False])
+@pytest.mark.parametrize(
+    ("rows", "trouble"),
+    [
+        ((100, 100), ""),
+        ((100, None), "rows.csv cannot be read: No such file or directory"),
+        ((100, 101), "rows.csv is another file here than on the machine that leads the run"),
+    ],
+)
 async def test_runners_take_rows_from_their_own_copy_of_a_file_each_row_once_or_the_run_fails(
-    machines: list[Machine], platform: Platform, copied: bool
+    machines: list[Machine], platform: Platform, rows: Sequence[int | None], trouble: str
 ) -> None:
     asked: Counter[str] = Counter()
 
@@ -222,11 +229,12 @@ async def test_runners_take_rows_from_their_own_copy_of_a_file_each_row_once_or_
                 writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
         writer.close()
 
-    for machine in machines[: 2 if copied else 1]:
+    for machine, count in zip(machines, rows, strict=True):
         folder = machine.platform.settings.files_dir
         assert folder is not None
         folder.mkdir(parents=True)
-        (folder / "rows.csv").write_text("user\n" + "".join(f"u{number}\n" for number in range(100)))
+        if count is not None:
+            (folder / "rows.csv").write_text("user\n" + "".join(f"u{number}\n" for number in range(count)))
     async with await asyncio.start_server(talk, "127.0.0.1", 0) as server:
         request = anybodys_run(
             f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}",
@@ -237,12 +245,12 @@ async def test_runners_take_rows_from_their_own_copy_of_a_file_each_row_once_or_
         await say(platform, request)
         await ended(platform, request.run_id)
     last = (await records_of(platform.log, request.run_id))[-1]
-    if copied:
+    if not trouble:
         assert isinstance(last, RunFinished)
         assert asked == Counter(f"/u{number}" for number in range(100))
     else:
         assert isinstance(last, RunFailed)
-        assert "rows.csv cannot be read: No such file or directory" in last.reason
+        assert trouble in last.reason
         assert not asked
 
 
