@@ -120,6 +120,7 @@ class WindowMark(msgspec.Struct, tag="mark", tag_field="type", omit_defaults=Tru
     Ratios are of one core of one second: cpu_share 1.0 = the worker used a whole core.
     out_of_files, out_of_ports: requests of this second that failed because this machine gave no file descriptor, or
     no local port, for their connection.
+    connections_out: whether requests of an open loop waited in this second because every connection was busy.
     """
 
     run: str
@@ -147,6 +148,7 @@ class WindowMark(msgspec.Struct, tag="mark", tag_field="type", omit_defaults=Tru
     unacknowledged: int = 0
     rate_per_s: float | None = None
     users: int | None = None
+    connections_out: bool = False
 
 
 class WorkerFence(msgspec.Struct, tag="fence", tag_field="type", omit_defaults=True):

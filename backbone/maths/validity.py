@@ -56,6 +56,7 @@ class MarkTotals(msgspec.Struct):
     collecting: int = 0
     out_of_files: int = 0
     out_of_ports: int = 0
+    connections_out: int = 0
     rates_per_s: dict[int, float] = msgspec.field(default_factory=dict)
 
     def add(self, mark: WindowMark) -> None:
@@ -68,6 +69,7 @@ class MarkTotals(msgspec.Struct):
         self.collecting += mark.gc_us > COLLECTING_US
         self.out_of_files += mark.out_of_files
         self.out_of_ports += mark.out_of_ports
+        self.connections_out += mark.connections_out
         if mark.rate_per_s is not None:
             self.rates_per_s[mark.window] = mark.rate_per_s
         self.busy += mark.cpu_share > BUSY_SHARE
@@ -164,7 +166,7 @@ def _undelivered(connection_limit: int, workers: int, marks: MarkTotals) -> list
         reasons.append(f"delivered_rate: {marks.started} of {marks.intended} intended requests started ({share:.1%})")
     if marks.lasts(marks.late):
         late = f"p99 of the start delay above {LATE_US // 1000} ms in {marks.late} of {marks.seconds} s"
-        if marks.late_in_flight_max >= connection_limit // workers:
+        if marks.connections_out or marks.late_in_flight_max >= connection_limit // workers:
             reasons.append(f"connection_limit: all {connection_limit} connections were busy; {late}")
         else:
             reasons.append(f"dispatch_delay: {late}, worst {marks.dispatch_delay_max_us / 1000:.0f} ms")

@@ -33,9 +33,11 @@ from schemas.results import (
     iso_utc,
 )
 from schemas.scenario import Scenario
+from schemas.sla import Sla
 from schemas.summary import OutcomeRange, RunSummary
 from services.aggregator.closing import OpenRun
 from services.aggregator.levels import JudgedLevel, judge_levels, seconds_of, sweep_promises, sweep_validity
+from services.aggregator.own_delay import broken_by_own_delay
 from services.aggregator.progress import WorkerProgress
 from services.aggregator.search import capacity_of, search_promises, search_validity
 from services.aggregator.sla_watch import result as promise_result
@@ -79,6 +81,8 @@ def judge(
     if levels:
         promises = sweep_promises(levels) if run.scenario.load.capacity is None else search_promises(run, levels)
     validity = _validity(run, progress, events, promises, levels)
+    if levels is None:
+        validity = _without_own_delay(run, validity, promises, metrics)
     ending = _ending(run, progress, validity, [shown for shown, _ in promises], failure)
     finished_at_us = _finished_at(run, totals)
     result = RunResult(
@@ -140,9 +144,12 @@ def count_events(workers: Iterable[WorkerProgress], unjudged: int) -> EventCount
 
 def _promise(run: OpenRun, index: int, metrics: Metrics) -> tuple[SlaResult, Assessment]:
     sla = run.scenario.sla[index]
+    return promise_result(sla, run.state.promises[index], _view(run, sla, metrics), run.terms)
+
+
+def _view(run: OpenRun, sla: Sla, metrics: Metrics) -> SlaView:
     step = TOTAL if sla.step is None or len(run.scenario.steps) == 1 else sla.step
-    totals = run.state.totals.get(step, Totals())
-    return promise_result(sla, run.state.promises[index], SlaView(totals, metrics.duration_s), run.terms)
+    return SlaView(run.state.totals.get(step, Totals()), metrics.duration_s)
 
 
 def _validity(
@@ -176,6 +183,23 @@ def _validity(
         elif final.few_samples:
             warnings.append(f"{FEW_SAMPLES}: '{shown.expression}' rests on fewer than 10 requests beyond its quantile")
     return Validity(valid=not reasons, reasons=tuple(reasons), warnings=tuple(warnings))
+
+
+def _without_own_delay(
+    run: OpenRun, validity: Validity, promises: Sequence[tuple[SlaResult, Assessment]], metrics: Metrics
+) -> Validity:
+    """Promises that late starts alone broke void the run, unless the target broke another one."""
+    if not run.scenario.load.open_loop:
+        return validity
+    broken = [
+        broken_by_own_delay(run, sla, final, _view(run, sla, metrics))
+        for sla, (shown, final) in zip(run.scenario.sla, promises, strict=True)
+        if shown.status == "breach"
+    ]
+    own = tuple(words for words in broken if words is not None)
+    if len(own) < len(broken):
+        return validity.model_copy(update={"warnings": validity.warnings + own})
+    return validity.model_copy(update={"valid": validity.valid and not own, "reasons": validity.reasons + own})
 
 
 def _ended_early(worker: WorkerProgress) -> bool:

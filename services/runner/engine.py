@@ -372,6 +372,7 @@ class Engine:
             ages_us=[now_us - slot.scheduled_us for slot in self._slots if slot.busy],
             vitals=self._meter.read(),
             queue_bytes=self._recorder.queue_bytes,
+            connections_out=self._load.were_connections_out(),
         )
         mark.rate_per_s, mark.users = self._rates.pop(window, None), self._users.pop(window, None)
         self.tally.window = window

@@ -57,6 +57,9 @@ class Load(Protocol):
     def intended_in(self, window: int) -> int | None:
         """Requests intended in a second; None where those started are those intended."""
 
+    def were_connections_out(self) -> bool:
+        """Whether a request has waited since the last call because every connection was busy; users wait for none."""
+
     def change_rate(self, at_us: int, rate_per_s: float) -> None:
         """From this instant on, of the whole run; users of a closed loop have no rate."""
 
@@ -144,6 +147,9 @@ class ClosedLoop:
 
     def intended_in(self, window: int) -> int | None:
         return None
+
+    def were_connections_out(self) -> bool:
+        return False
 
     def change_rate(self, at_us: int, rate_per_s: float) -> None:
         return
@@ -269,7 +275,7 @@ class OpenLoop:
         self._slots_left = limit
         self._idle: deque[Slot] = deque()
         self._next = 0
-        self._waiting = self._going_on = False
+        self._waiting = self._going_on = self._were_out = False
         self._stopped_at_us: int | None = None
         self._loop = asyncio.get_running_loop()
         self._alarm = make_alarm(self._loop, self._start_due)
@@ -302,6 +308,10 @@ class OpenLoop:
             start, end = min(start, self._stopped_at_us), min(end, self._stopped_at_us)
         return self._schedule.due_before(end) - self._schedule.due_before(start)
 
+    def were_connections_out(self) -> bool:
+        were, self._were_out = self._were_out, self._waiting and not self._slots_left and not self._idle
+        return were
+
     def change_rate(self, at_us: int, rate_per_s: float) -> None:
         self._arrivals.change_rate(at_us, rate_per_s)
         self._schedule = self._arrivals.mine
@@ -318,7 +328,11 @@ class OpenLoop:
         if self._stopped_at_us is not None or (total is not None and self._next >= total):
             return
         due = self._schedule.due_at(self._now_us())
-        while self._next < due and (slot := self._free_slot()) is not None:
+        while self._next < due:
+            slot = self._free_slot()
+            if slot is None:
+                self._were_out = True
+                break
             if not slot.connected:
                 if not new_left:
                     self._idle.appendleft(slot)

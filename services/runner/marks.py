@@ -44,6 +44,7 @@ class MarkBuilder:
         vitals: Vitals,
         queue_bytes: int,
         stage: int = 0,
+        connections_out: bool = False,
     ) -> WindowMark:
         """The mark of a window (seq and last_seq are the publisher's). intended: None in a closed loop."""
         ages = Sketch()
@@ -68,6 +69,7 @@ class MarkBuilder:
             queue_bytes=queue_bytes,
             out_of_files=self._limits["files"],
             out_of_ports=self._limits["ports"],
+            connections_out=connections_out,
         )
         self._delays_us.clear()
         self._limits.clear()

@@ -107,6 +107,9 @@ class Walks:
     def exhausted(self) -> bool:
         return self._load.exhausted and not self._pausing
 
+    def were_connections_out(self) -> bool:
+        return self._load.were_connections_out()
+
     def intended_in(self, window: int) -> int | None:
         """What there was no row for was not intended."""
         intended = self._load.intended_in(window)

@@ -135,6 +135,38 @@ def test_an_open_loop_that_was_not_delivered_as_intended_is_invalid_whatever_its
         assert judged(stream, promise, load=Load(rate_per_s=40, duration_s=5)).result.verdict == "invalid"
 
 
+def late_starts(*, connections_out: bool = False) -> Stream:
+    """Answers after 5 ms, asked for 20 ms later than intended."""
+    stream = simple_stream(5, 40, latency_of=lambda rng, second: 5_000)
+    for outcome in stream.outcomes:
+        outcome.scheduled = max(0, outcome.started - 20_000)
+    for record in stream.records:
+        if isinstance(record, WindowMark):
+            record.connections_out = connections_out
+    return stream
+
+
+OPEN = Load(rate_per_s=40, duration_s=5)
+
+
+def test_a_promise_that_only_the_client_broke_by_starting_late_is_no_breach() -> None:
+    result = judged(late_starts(), "p95 < 10ms", load=OPEN).result
+    assert (result.verdict, result.sla[0].status) == ("invalid", "breach")
+    (reason,) = result.validity.reasons
+    assert reason.startswith("dispatch_delay: 'p95 < 10ms' is broken by nothing but requests")
+
+
+def test_a_promise_that_the_target_broke_too_is_a_breach_however_late_its_requests_started() -> None:
+    assert judged(late_starts(), "p95 < 2ms", load=OPEN).result.verdict == "breach"
+    both = judged(late_starts(), "p95 < 10ms", "p95(service) < 2ms", load=OPEN).result
+    assert (both.verdict, both.validity.reasons) == ("breach", ())
+    assert [warning.split(":")[0] for warning in both.validity.warnings] == ["dispatch_delay"]
+
+
+def test_starts_that_waited_for_a_connection_are_the_targets_doing() -> None:
+    assert judged(late_starts(connections_out=True), "p95 < 10ms", load=OPEN).result.verdict == "breach"
+
+
 def test_a_fenced_run_is_lost_with_what_was_published() -> None:
     stream = simple_stream(4, 20)
     stream.records = stream.records[:-20]

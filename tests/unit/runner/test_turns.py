@@ -73,9 +73,10 @@ def connect(slot: Slot) -> None:
     slot.connection = cast(Carrier, SimpleNamespace(reusable=True))
 
 
-def open_loop(target: Begun, requests: int) -> Load:
+def open_loop(target: Begun, requests: int, connections: int = 1000) -> Load:
     """Its requests were all due long ago."""
-    fields = {"target": "http://localhost/", "load": {"rate": 1000, "requests": requests}}
+    shape = {"rate": 1000, "requests": requests, "concurrency": connections}
+    fields = {"target": "http://localhost/", "load": shape}
     load = Scenario.model_validate(fields).load
     return make_load(load, target, Share(0, 1), "seed", RunPhases(load.phases()))
 
@@ -112,3 +113,18 @@ async def test_the_end_starts_all_that_is_due_whatever_connections_that_takes() 
     load.start()
     load.stop()
     assert len(target.began) == 3 * NEW_PER_TURN
+
+
+async def test_an_open_loop_says_whether_requests_waited_for_a_connection() -> None:
+    target = Begun()
+    load = open_loop(target, NEW_PER_TURN)
+    load.start()
+    assert not load.were_connections_out()
+
+    load = open_loop(target, 3, connections=2)
+    load.start()
+    assert [load.were_connections_out(), load.were_connections_out()] == [True, True]  # one still waits
+    load.freed(target.slots[-1], 0)
+    connect(target.slots[-2])
+    load.freed(target.slots[-2], 0)
+    assert [load.were_connections_out(), load.were_connections_out()] == [True, False]
