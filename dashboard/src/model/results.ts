@@ -35,6 +35,9 @@ export interface Metrics {
   failed_latency_ms: Distribution;
   scheduled_latency_ms: Distribution;
   service_ms: Distribution;
+  /** Of calls of language models only. */
+  ttft_ms?: Distribution | null;
+  goodput?: { met: number; missed: number; ratio: number; per_s: number } | null;
 }
 
 export interface StepMetrics extends Metrics {

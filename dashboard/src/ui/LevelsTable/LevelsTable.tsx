@@ -7,23 +7,26 @@ import { Badge } from "../Badge";
 import { Table } from "../Table";
 
 const FIGURES = ["Delivered", "Requests", "Failed", "p50", "p95", "p99"];
+const OF_MODELS = ["TTFT p95", "Goodput"];
 
 export function LevelsTable({ load }: { load: LoadInfo }) {
   const levels = load.levels ?? [];
+  const streamed = levels.some((level) => level.metrics.ttft_ms != null);
   return (
     <>
       {load.capacity != null && <p className="note">{formatCapacity(load.capacity)}</p>}
-      <Table words={["Asked", "Verdict"]} figures={FIGURES} testId="levels-table">
+      <Table words={["Asked", "Verdict"]} figures={streamed ? [...FIGURES, ...OF_MODELS] : FIGURES} testId="levels-table">
         {levels.map((level) => (
-          <Row key={level.level} level={level} load={load} />
+          <Row key={level.level} level={level} load={load} streamed={streamed} />
         ))}
       </Table>
     </>
   );
 }
 
-function Row({ level, load }: { level: Level; load: LoadInfo }) {
+function Row({ level, load, streamed }: { level: Level; load: LoadInfo; streamed: boolean }) {
   const latency = judgedLatency(level.metrics, load);
+  const { ttft_ms: ttft, goodput } = level.metrics;
   const remarks = [...(level.knee ? ["knee: from here on more load costs more latency than it brings"] : []), ...level.reasons];
   return (
     <tr>
@@ -44,6 +47,8 @@ function Row({ level, load }: { level: Level; load: LoadInfo }) {
       <td className="number">{formatMs(latency.p50)}</td>
       <td className="number">{formatMs(latency.p95)}</td>
       <td className="number">{formatMs(latency.p99)}</td>
+      {streamed && <td className="number">{formatMs(ttft?.p95 ?? null)}</td>}
+      {streamed && <td className="number">{goodput != null ? `${formatRate(goodput.per_s)}, ${formatPercent(goodput.ratio)}` : "–"}</td>}
     </tr>
   );
 }
