@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 from backbone.client import ApiClient, ApiError
 from backbone.views import RunEvent
 from queryscope.errors import ConfigurationError, NotFound, OurFailure
+from queryscope.run_ids import RECENT, RUN_ID_LENGTH, ends_with, no_run
 from queryscope.sessions import RunOrder
 from schemas.results import RunResult
 
@@ -27,21 +28,34 @@ class ServerSession:
                     yield event
 
     async def result(self, run_id: str) -> RunResult:
+        """The run as it stands, by its id or by the end of it. Raises NotFound."""
         with _clear_errors():
-            return await self._client.run(run_id)
+            if len(run_id) == RUN_ID_LENGTH:
+                return await self._client.run(run_id)
+            found = ends_with(run_id, await self._client.runs(limit=RECENT))
+        if found is None:
+            raise NotFound(no_run(run_id))
+        return found
 
     async def runs(self, *, limit: int, name: str | None) -> list[RunResult]:
         """Newest first."""
         with _clear_errors():
             return await self._client.runs(limit=limit, name=name)
 
-    async def cancel(self, run_id: str) -> None:
+    async def cancel(self, run_id: str) -> str:
         with _clear_errors():
-            await self._client.cancel(run_id)
+            whole = await self._whole(run_id)
+            await self._client.cancel(whole)
+        return whole
 
-    async def change_rate(self, run_id: str, rate: str) -> None:
+    async def change_rate(self, run_id: str, rate: str) -> str:
         with _clear_errors():
-            await self._client.change_rate(run_id, rate)
+            whole = await self._whole(run_id)
+            await self._client.change_rate(whole, rate)
+        return whole
+
+    async def _whole(self, run_id: str) -> str:
+        return run_id if len(run_id) == RUN_ID_LENGTH else (await self.result(run_id)).run_id
 
 
 @contextlib.contextmanager

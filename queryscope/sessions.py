@@ -52,8 +52,8 @@ class Session(Protocol):
     async def result(self, run_id: str) -> RunResult:
         """The run as it stands. Raises NotFound."""
 
-    async def cancel(self, run_id: str) -> None:
-        """Asks a run to stop."""
+    async def cancel(self, run_id: str) -> str:
+        """Asks a run to stop and returns its whole id."""
 
 
 def new_run_id() -> str:
@@ -112,8 +112,9 @@ class EmbeddedSession:
             raise NotFound(f"no run {run_id}: list them with `queryscope runs`")
         return found
 
-    async def cancel(self, run_id: str) -> None:
+    async def cancel(self, run_id: str) -> str:
         await self._append(RunCancelRequested(id=new_run_id(), run_id=run_id, at=now_us()))
+        return run_id
 
     async def _check(self, order: RunOrder) -> None:
         """Refuses before anything is on the log what no runner could take."""

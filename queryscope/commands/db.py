@@ -14,11 +14,12 @@ def db() -> None:
 
 
 @db.command()
-def upgrade() -> int:
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+def upgrade(as_json: bool) -> int:
     """Bring the schema to this version; what is up to date stays untouched."""
     from backbone.database.migrate import upgrade as bring_up
 
     settings = command_settings()
     asyncio.run(bring_up(settings.database_url))
-    click.echo("the schema is up to date")
+    click.echo('{"up_to_date":true}' if as_json else "the schema is up to date")
     return exits.DONE

@@ -1,6 +1,7 @@
 """Owns `queryscope init`: writes a first scenario file. It must not run it."""
 
 import io
+import json
 import sys
 from pathlib import Path
 
@@ -18,8 +19,9 @@ from queryscope.errors import ConfigurationError, reason_of
 )
 @click.option("--target", metavar="URL", help="Where to send it, if not where the source says.")
 @click.option("-o", "--output", metavar="FILE", default="-", show_default=True, help="Where to write; - is stdout.")
+@click.option("--json", "as_json", is_flag=True, help="Write the scenario as JSON instead of YAML.")
 @click.option("--force", is_flag=True, help="Write over FILE if it is there.")
-def init(source: str, kind: str, target: str | None, output: str, force: bool) -> int:
+def init(source: str, kind: str, target: str | None, output: str, force: bool, as_json: bool) -> int:
     """Make a scenario from SOURCE: a file, - for standard input, or a curl command in quotes.
 
     What cannot come along (credentials, requests that change something) is said on stderr.
@@ -28,7 +30,7 @@ def init(source: str, kind: str, target: str | None, output: str, force: bool) -
     draft = from_curl(text) if kind == "curl" else (from_har if kind == "har" else from_openapi)(text, target)
     if kind == "curl" and target is not None:
         draft.target = target
-    words = _yaml(draft)
+    words = f"{json.dumps(draft.fields(), indent=2, ensure_ascii=False)}\n" if as_json else _yaml(draft)
     if output == "-":
         click.echo(words, nl=False)
     else:

@@ -5,7 +5,7 @@ import click
 from backbone import views
 from backbone.platform import Platform
 from queryscope import exits
-from queryscope.commands.common import command_settings
+from queryscope.commands.common import as_json_text, command_settings
 from queryscope.commands.runs import find_run, on_platform, on_server
 from queryscope.errors import ConfigurationError, NotFound
 from queryscope.servers import find_server
@@ -16,18 +16,15 @@ from schemas.units import parse_rate_per_s
 @click.command()
 @click.argument("run_id", metavar="RUN")
 @click.argument("new_rate", metavar="RATE")
-def rate(run_id: str, new_rate: str) -> int:
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+def rate(run_id: str, new_rate: str, as_json: bool) -> int:
     """Change the rate of a RUN that is on and is an open loop, to RATE (500/s, 30000/m) of the whole run.
 
     It holds from the beginning of one of the next seconds until the load ends; the result says so.
     """
     per_s = _per_second(new_rate)
-    url = find_server(command_settings())
-    if url:
-        on_server(url, lambda session: session.change_rate(run_id, new_rate))
-        return exits.DONE
 
-    async def ask(platform: Platform) -> None:
+    async def ask(platform: Platform) -> str:
         from queryscope.sessions import new_run_id, now_us
         from schemas.codec import encode_line
         from schemas.lifecycle import RateChangeRequested
@@ -41,8 +38,12 @@ def rate(run_id: str, new_rate: str) -> int:
         record = RateChangeRequested(id=new_run_id(), run_id=found.run_id, at=now_us(), rate_per_s=per_s)
         log = platform.log
         await log.append(RUNS, partition_of(found.run_id, log.partitions), encode_line(record), 1)
+        return found.run_id
 
-    on_platform(ask)
+    url = find_server(command_settings())
+    found = on_server(url, lambda session: session.change_rate(run_id, new_rate)) if url else on_platform(ask)
+    if as_json:
+        click.echo(as_json_text({"run_id": found, "asked": "rate", "rate_rps": per_s}))
     return exits.DONE
 
 

@@ -9,7 +9,7 @@ import click
 from backbone import views
 from backbone.platform import Platform
 from queryscope import exits
-from queryscope.commands.common import command_settings
+from queryscope.commands.common import as_json_text, command_settings
 from queryscope.commands.runs import find_run, on_platform, on_server
 from queryscope.errors import NotFound
 from queryscope.remote import ServerSession
@@ -23,7 +23,8 @@ Opened = Callable[[RunResult], AbstractContextManager[ResultFiles]]
 @click.argument("run_id", metavar="RUN")
 @file_option("-o", "--output", metavar="FILE.html", help_line="Where to write the report.")
 @junit_option
-def report(run_id: str, output: Path | None, junit: Path | None) -> int:
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+def report(run_id: str, output: Path | None, junit: Path | None, as_json: bool) -> int:
     """Write the report of a run that is over as one HTML file, or its promises as JUnit, or both.
 
     RUN may be the end of its id. The verdict makes no difference to the exit code.
@@ -41,9 +42,11 @@ def report(run_id: str, output: Path | None, junit: Path | None) -> int:
         found = on_server(url, lambda session: _from_server(session, run_id, opened))
     else:
         found = on_platform(lambda platform: _from_platform(platform, run_id, opened))
-    for path in (output, junit):
-        if path is not None:
-            click.echo(f"run {found}: {path}")
+    written = {name: str(path) for name, path in (("report", output), ("junit", junit)) if path is not None}
+    if as_json:
+        click.echo(as_json_text({"run_id": found, **written}))
+    else:
+        click.echo("\n".join(f"run {found}: {path}" for path in written.values()))
     return exits.DONE
 
 

@@ -251,7 +251,7 @@ def _interruptible(session: Session, run_id: str) -> Iterator[None]:
     """The first Ctrl-C asks the run to stop, the second one ends the command."""
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     assert task is not None
-    interrupts: list[asyncio.Task[None]] = []
+    interrupts: list[asyncio.Task[str]] = []
 
     def interrupted() -> None:
         if interrupts:

@@ -13,6 +13,7 @@ from queryscope.commands.common import as_json_text, command_settings, stdout_co
 from queryscope.commands.run import print_outcome
 from queryscope.errors import NotFound, first_line
 from queryscope.remote import ServerSession, server_session
+from queryscope.run_ids import RECENT, ends_with, no_run
 from queryscope.servers import find_server
 from queryscope.settling import settle
 from schemas.diagnosis import DiagnosisReady
@@ -46,12 +47,10 @@ async def find_run(platform: Platform, run_id: str) -> RunResult:
     """A run by its id or by the end of it. Raises NotFound."""
     async with platform.database.read() as conn:
         found = await views.run_result(conn, run_id)
-        if found is None and len(run_id) >= 4:
-            recent, _ = await views.list_runs(conn, limit=500)
-            ends = [each for each in recent if each.run_id.endswith(run_id)]
-            found = ends[0] if len(ends) == 1 else None
+        if found is None:
+            found = ends_with(run_id, (await views.list_runs(conn, limit=RECENT))[0])
     if found is None:
-        raise NotFound(f"no run {run_id}: list them with `queryscope runs`")
+        raise NotFound(no_run(run_id))
     return found
 
 
@@ -100,14 +99,11 @@ def show(run_id: str, as_json: bool) -> int:
 
 @click.command()
 @click.argument("run_id", metavar="RUN")
-def cancel(run_id: str) -> int:
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+def cancel(run_id: str, as_json: bool) -> int:
     """Stop a run that is on: it drains within 2 s and is recorded as cancelled."""
-    url = find_server(command_settings())
-    if url:
-        on_server(url, lambda session: session.cancel(run_id))
-        return exits.DONE
 
-    async def ask(platform: Platform) -> None:
+    async def ask(platform: Platform) -> str:
         from queryscope.sessions import new_run_id, now_us
         from schemas.codec import encode_line
         from schemas.lifecycle import RunCancelRequested
@@ -119,8 +115,12 @@ def cancel(run_id: str) -> int:
         record = RunCancelRequested(id=new_run_id(), run_id=found.run_id, at=now_us())
         log = platform.log
         await log.append(RUNS, partition_of(found.run_id, log.partitions), encode_line(record), 1)
+        return found.run_id
 
-    on_platform(ask)
+    url = find_server(command_settings())
+    found = on_server(url, lambda session: session.cancel(run_id)) if url else on_platform(ask)
+    if as_json:
+        click.echo(as_json_text({"run_id": found, "asked": "cancel"}))
     return exits.DONE
 
 

@@ -1,0 +1,22 @@
+"""Owns the proof that a command may name a server's run as one of its own, by the end of its id."""
+
+import pytest
+
+from queryscope.errors import NotFound
+from queryscope.remote import server_session
+from tests.integration.api.conftest import Projector
+
+FIRST, SECOND = "a" * 26 + "123456", "b" * 26 + "003456"
+
+
+async def test_a_server_finds_a_run_by_the_end_of_its_id(server: str, projector: Projector) -> None:
+    for run_id in (FIRST, SECOND):
+        await projector.run(run_id, status="running", load={"rate": 5, "duration": "9s"})
+    async with server_session(server) as session:
+        assert (await session.result(SECOND)).run_id == SECOND
+        assert (await session.result("123456")).run_id == FIRST
+        assert await session.cancel("123456") == FIRST
+        assert await session.change_rate("003456", "7/s") == SECOND
+        for nobody in ("3456", "456", "", "nope", "c" * 32, "../x", "?" * 32):
+            with pytest.raises(NotFound, match=r"no run|no such run"):
+                await session.result(nobody)
