@@ -19,7 +19,9 @@ class ServerSession:
 
     async def start(self, order: RunOrder) -> str:
         with _clear_errors():
-            return await self._client.create_run(order.scenario, baseline_run_id=order.baseline_run_id)
+            baseline = order.baseline_run_id
+            whole = None if baseline is None else await self._whole(baseline)
+            return await self._client.create_run(order.scenario, baseline_run_id=whole)
 
     async def events(self, run_id: str) -> AsyncIterator[RunEvent]:
         with _clear_errors():

@@ -18,6 +18,7 @@ from backbone.sqlite_faults import has_room
 from backbone.urls import sqlite_path
 from queryscope.composition import ServiceGroup, running
 from queryscope.errors import ConfigurationError, NotFound, OurFailure
+from queryscope.run_ids import RECENT, ends_with
 from schemas.codec import encode_line
 from schemas.lifecycle import RunCancelRequested, RunRequested
 from schemas.results import RunResult
@@ -86,7 +87,7 @@ class EmbeddedSession:
             scenario=order.scenario.redacted(),
             requested_by="cli",
             placement=self._runner.runner_id,
-            baseline_run_id=order.baseline_run_id,
+            baseline_run_id=await self._baseline(order.baseline_run_id),
             allow_targets=order.allow_targets,
         )
         await self._append(request)
@@ -128,13 +129,19 @@ class EmbeddedSession:
             await trace_of(order.scenario.load, self._platform.log)
         except ScenarioNotRunnable as error:
             raise ConfigurationError(str(error)) from None
-        if order.baseline_run_id is None:
-            return
+
+    async def _baseline(self, named: str | None) -> str | None:
+        """The whole id of a run that can be compared with. Raises ConfigurationError."""
+        if named is None:
+            return None
         async with self._platform.database.read() as conn:
-            baseline = await views.run_result(conn, order.baseline_run_id)
+            baseline = await views.run_result(conn, named)
+            if baseline is None:
+                baseline = ends_with(named, (await views.list_runs(conn, limit=RECENT))[0])
         if baseline is None or baseline.verdict is None:
             state = "no such run" if baseline is None else f"it is {baseline.status}"
-            raise ConfigurationError(f"baseline {order.baseline_run_id} cannot be compared with: {state}")
+            raise ConfigurationError(f"baseline '{named}' cannot be compared with: {state}")
+        return baseline.run_id
 
     async def close(self) -> None:
         """Ends runs that are still on."""

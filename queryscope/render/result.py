@@ -47,6 +47,8 @@ def _parts(result: RunResult, title: str) -> Iterable[RenderableType]:
         yield from (Text(f"  {each.expression}: {each.note}", style="dim") for each in result.sla if each.note)
     if result.regression is not None:
         yield regression_table(result.regression)
+        if not result.regression.metrics:
+            yield Text(f"  {result.regression.verdict.replace('_', ' ')}: too few seconds to compare", style="dim")
     if result.diagnosis is not None:
         yield Text(f"\n{result.diagnosis.summary}")
         for item in result.diagnosis.evidence:

@@ -25,6 +25,8 @@ from schemas.results import (
     Level,
     LoadInfo,
     Metrics,
+    Regression,
+    RegressionMetric,
     RunResult,
     SlaResult,
     SlaStatus,
@@ -128,6 +130,18 @@ def test_nothing_that_somebody_wrote_becomes_part_of_the_page() -> None:
     assert not shown.tags & {"script", "img"}
     assert "onerror" not in shown.attributes | plain.attributes
     assert any("<script>x()</script>" in text for text in shown.texts)
+
+
+def test_a_comparison_shows_its_intervals_or_why_there_are_none() -> None:
+    slower = RegressionMetric(metric="p95", baseline=2.0, actual=3.0, ratio=1.5, low=1.2, high=1.9, verdict="worse")
+    compared = Regression(baseline_run_id="1" * 32, verdict="worse", blocks=9, baseline_blocks=9, metrics=(slower,))
+    words = Elements(report_html(a_result(regression=compared), Seconds(), None)).texts
+    assert {"+50.0%", "+20.0% .. +90.0%", "worse"} <= set(words)
+    thin = compared.model_copy(update={"verdict": "not_enough_data", "metrics": ()})
+    assert (
+        "There are too few seconds to compare."
+        in Elements(report_html(a_result(regression=thin), Seconds(), None)).texts
+    )
 
 
 def test_a_run_of_which_nothing_was_measured_has_a_report() -> None:
