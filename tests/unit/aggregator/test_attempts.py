@@ -87,7 +87,7 @@ def sketch(values: Sequence[int]) -> Sketch:
     return made
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(streams(), st.integers(1, 17))
 def test_requests_count_once_and_attempts_all_as_in_a_plain_count(stream: Stream, size: int) -> None:
     found, plain = folded(lines_of(stream.records), size), twin(stream.outcomes)
@@ -100,7 +100,7 @@ def test_requests_count_once_and_attempts_all_as_in_a_plain_count(stream: Stream
     assert metrics.attempts + metrics.cancelled == len(stream.outcomes)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(streams(), st.integers(1, 17))
 def test_any_cut_into_batches_gives_the_same_bits(stream: Stream, size: int) -> None:
     lines = lines_of(stream.records)

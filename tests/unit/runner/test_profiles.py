@@ -49,7 +49,7 @@ def instants_by_bisection(ramps: Sequence[Ramp]) -> list[int]:
 
 
 @given(RAMPS)
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=20)
 def test_ramps_intend_what_a_search_for_each_request_finds(ramps: list[Ramp]) -> None:
     schedule = Ramps.of(ramps)
     assert [schedule.at_us(index) for index in range(schedule.total)] == instants_by_bisection(ramps)
