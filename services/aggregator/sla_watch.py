@@ -146,7 +146,7 @@ def _watch_whole_run(sla: Sla, state: PromiseState, second: Second, terms: Terms
     if hung and now.status != "breach":
         oldest = second.in_flight_ages.max
         now = Assessment("breach", None if oldest is None else oldest / 1000, now.target, True)
-    return _turn(sla, state, now, broken, now.status == "pass", (second.window,))
+    return _turn(state, now, broken, now.status == "pass", (second.window,))
 
 
 def _watch_windows(sla: Sla, window_s: int, state: PromiseState, second: Second, terms: Terms) -> Transition | None:
@@ -163,7 +163,7 @@ def _watch_windows(sla: Sla, window_s: int, state: PromiseState, second: Second,
     if broken:
         state.breached_windows += 1
     first = max(second.window - sla.windows - window_s + 2, 0)
-    return _turn(sla, state, now, broken, now.status == "pass", tuple(range(first, second.window + 1)))
+    return _turn(state, now, broken, now.status == "pass", tuple(range(first, second.window + 1)))
 
 
 def _assess_second(sla: Sla, view: SlaView, terms: Terms) -> Assessment:
@@ -175,7 +175,7 @@ def _assess_second(sla: Sla, view: SlaView, terms: Terms) -> Assessment:
 
 
 def _turn(
-    sla: Sla, state: PromiseState, now: Assessment, broken: bool, kept: bool, windows: tuple[int, ...]
+    state: PromiseState, now: Assessment, broken: bool, kept: bool, windows: tuple[int, ...]
 ) -> Transition | None:
     if now.target is None:
         return None
