@@ -73,6 +73,8 @@ class Crew:
             endings = await asyncio.gather(*tasks, return_exceptions=True)
         finished: dict[int, Finished] = {}
         for number, ending in zip(self._workers, endings, strict=True):
+            if isinstance(ending, WorkerDied):
+                ending.worker = number
             if isinstance(ending, Exception):
                 raise ending
             if isinstance(ending, Finished):

@@ -56,7 +56,9 @@ class SpoolFull(RunnerError):
 
 
 class WorkerDied(RunnerError):
-    """The worker process could not do its part."""
+    """The worker process could not do its part. worker: its number in the run, once that is known."""
+
+    worker: int | None = None
 
 
 class WorkerVanished(WorkerDied):

@@ -22,7 +22,7 @@ from schemas.lifecycle import (
 )
 from services.runner.clocks import ClockReading, best_of, compare
 from services.runner.crew import Crew, assignments, crew_of
-from services.runner.errors import RunnerError, WorkerFailed
+from services.runner.errors import RunnerError, WorkerDied, WorkerFailed
 from services.runner.following import POLL_S, RunFollower, RunWords, steadied
 from services.runner.here import Here
 from services.runner.pipe import ChangeRate, Finished, Policy, Stop
@@ -82,6 +82,8 @@ class Helping:
             try:
                 endings = await self._help(words.request, words.accepted, placed)
             except (RunnerError, BackboneError, OSError) as error:
+                died = error.worker if isinstance(error, WorkerDied) else None
+                placed.sort(key=lambda each: each.worker != died)  # the lead names the one it hears of first
                 endings = {each.worker: Finished("failed", one_line(error), 0, 0) for each in placed}
             for worker, ending in endings.items():
                 await self._voice.say(

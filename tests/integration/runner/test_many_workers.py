@@ -332,6 +332,26 @@ async def test_a_worker_elsewhere_that_is_lost_ends_the_run_as_failed(
     assert failed.reason == "worker 3 fell silent"
 
 
+async def test_a_killed_worker_of_another_runner_fails_the_run_and_is_told_by_name(
+    machines: list[Machine], platform: Platform, target: str
+) -> None:
+    request = anybodys_run(target, {"duration": "60s", "concurrency": 4, "workers": 4})
+    await say(platform, request)
+    await started(platform, request.run_id)
+    records = await records_of(platform.log, request.run_id)
+    [accepted] = [each for each in records if isinstance(each, RunAccepted)]
+    pids = {each.worker: each.pid for each in records if isinstance(each, WorkerReady)}
+    os.kill(pids[3], signal.SIGKILL)
+    await ended(platform, request.run_id)
+    [failed] = [each for each in await records_of(platform.log, request.run_id) if isinstance(each, RunFailed)]
+    assert accepted.workers[3].runner != accepted.runner
+    assert failed.reason.startswith(f"worker 3 of {accepted.workers[3].runner} failed: the load worker ended with sig")
+    for worker in range(2):
+        last = (await outcomes_of(platform.log, request.run_id, worker))[-1]
+        assert isinstance(last, WindowMark)
+        assert last.final
+
+
 async def test_a_runner_that_offered_workers_and_vanished_fails_the_run_in_one_line(
     platform: Platform, target: str
 ) -> None:
