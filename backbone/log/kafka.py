@@ -19,7 +19,7 @@ from backbone.log.errors import LogError, LogUnavailable, OffsetOutOfRange
 from backbone.log.kafka_append import KafkaAppender, Record
 from backbone.log.kafka_faults import patiently, translated
 from backbone.log.kafka_group import GroupSettings, KafkaMembership
-from backbone.log.kafka_mended import mend_connections
+from backbone.log.kafka_mended import mend_client
 from backbone.log.kafka_read import KafkaReader
 from backbone.log.kafka_settings import KafkaSettings, addresses_of, connection, load_kafka_settings
 from backbone.log.kafka_topics import KafkaTopics
@@ -154,7 +154,7 @@ async def open_kafka_log(url: str, partitions: int, settings: KafkaSettings | No
     connecting = connection(addresses_of(url), settings)
     # aiokafka logs what it then raises; who wants to see it configures a handler.
     logging.getLogger("aiokafka").addHandler(logging.NullHandler())
-    mend_connections()
+    mend_client()
     client = AIOKafkaClient(**connecting)
     topics = KafkaTopics(client, settings)
     try:

@@ -1,22 +1,31 @@
-"""Owns one mend of the Kafka client: what a connection says that was closed a moment ago. It must not know requests.
+"""Owns two mends of the Kafka client, made once for the process. It must not know what is sent or committed.
 
-uvloop refuses to write to a transport that is closed and whose protocol has not heard of it yet, with a RuntimeError.
-The client expects an OSError: of anything else its background tasks die (metadata, heartbeats, sending), and nobody
-starts them again.
+What a connection says that was closed a moment ago: uvloop refuses to write to a transport that is closed and whose
+protocol has not heard of it yet, with a RuntimeError. The client expects an OSError: of anything else its background
+tasks die (metadata, heartbeats, sending), and nobody starts them again.
+
+What a commit says that is given up: it goes on behind a shield, and what it then fails of nobody looks at. The event
+loop would print it as an error of the program.
 """
 
+import asyncio
 from typing import Any
 
 from aiokafka import errors as kafka
 from aiokafka.conn import AIOKafkaConnection, CloseReason
+from aiokafka.consumer.group_coordinator import GroupCoordinator
 
 _MENDED = "_queryscope_send"
 
 
-def mend_connections() -> None:
-    """Makes every connection of this process tell such a loss as it tells any other. Once is enough."""
-    if hasattr(AIOKafkaConnection, _MENDED):
-        return
+def mend_client() -> None:
+    """Once is enough."""
+    if not hasattr(AIOKafkaConnection, _MENDED):
+        _mend_connections()
+        _mend_commits()
+
+
+def _mend_connections() -> None:
     plain: Any = AIOKafkaConnection.send  # Any: the client's own send has no types
 
     def send(self: AIOKafkaConnection, request: object, expect_response: bool = True) -> object:
@@ -29,3 +38,20 @@ def mend_connections() -> None:
 
     setattr(AIOKafkaConnection, _MENDED, plain)
     setattr(AIOKafkaConnection, "send", send)  # noqa: B010 - a plain assignment is what the type checker refuses
+
+
+def _mend_commits() -> None:
+    plain: Any = GroupCoordinator._do_commit_offsets  # Any: as above
+
+    async def commit(self: GroupCoordinator, assignment: object, offsets: object) -> None:
+        task = asyncio.current_task()
+        assert task is not None, "a coroutine runs in a task"
+        task.add_done_callback(_look_at)  # whoever still waits gets it all the same
+        await plain(self, assignment, offsets)
+
+    setattr(GroupCoordinator, "_do_commit_offsets", commit)  # noqa: B010 - as above
+
+
+def _look_at(task: "asyncio.Task[object]") -> None:
+    if not task.cancelled():
+        task.exception()
