@@ -2,8 +2,10 @@
 PYTHON ?= python3
 # "required": a test whose tool is missing fails instead of being skipped
 STACK ?= $(QUERYSCOPE_STACK)
-# `make chaos`: how many rounds, of which kinds, from which seed; it resumes what was interrupted
+# `make chaos`: how many kills, rounds of each kind that lasts, of which kinds, from which seed; it goes on where it was
+# interrupted
 KILLS ?= 100
+ROUNDS ?= 2
 SEED ?= 1
 KINDS ?=
 
@@ -32,7 +34,7 @@ help:
 	@echo 'make check      lint and the quick tests (unit, contract)'
 	@echo 'make test       lint and every test'
 	@echo 'make benchmark  speed and truth, measured'
-	@echo 'make chaos      $(KILLS) kills at random instants of runs on real servers (KILLS=n SEED=n KINDS=broker,database)'
+	@echo 'make chaos      $(KILLS) kills at random instants of runs on real servers (KILLS=n ROUNDS=n SEED=n KINDS=broker,clocks)'
 	@echo 'make docs       write anew the pages and schemas that are made from the code'
 
 install: .venv/.installed-test
@@ -59,7 +61,7 @@ benchmark: .venv/.installed-test
 	$(BIN)/python -m benchmarks
 
 chaos: .venv/.installed-test
-	$(BIN)/python -m tests.chaos --kills $(KILLS) --seed $(SEED) $(if $(KINDS),--kinds $(KINDS))
+	$(BIN)/python -m tests.chaos --kills $(KILLS) --rounds $(ROUNDS) --seed $(SEED) $(if $(KINDS),--kinds $(KINDS))
 
 docs: .venv/.installed-test
 	$(BIN)/python tools/write_metrics_page.py
