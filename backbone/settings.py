@@ -77,6 +77,13 @@ class Settings(BaseSettings):
     def _read_origins(cls, values: list[str]) -> list[str]:
         return [parse_origin(value) for value in values]
 
+    @field_validator("url")
+    @classmethod
+    def _read_server(cls, value: str | None) -> str | None:
+        if value and not value.lower().startswith(("http://", "https://")):
+            raise ValueError(f"'{shown_url(value)}' is no address of a server: write it like http://127.0.0.1:8420")
+        return value
+
     @field_validator("data_dir")
     @classmethod
     def _make_absolute(cls, value: Path) -> Path:

@@ -24,7 +24,7 @@ class ServerSession:
             return await self._client.create_run(order.scenario, baseline_run_id=whole)
 
     async def events(self, run_id: str) -> AsyncIterator[RunEvent]:
-        with _clear_errors():
+        with _clear_errors(during_run=True):
             async with contextlib.aclosing(self._client.events(run_id)) as events:
                 async for event in events:
                     yield event
@@ -61,7 +61,7 @@ class ServerSession:
 
 
 @contextlib.contextmanager
-def _clear_errors() -> Iterator[None]:
+def _clear_errors(*, during_run: bool = False) -> Iterator[None]:
     try:
         yield
     except ApiError as error:
@@ -69,6 +69,8 @@ def _clear_errors() -> Iterator[None]:
             raise NotFound(str(error)) from None
         if error.status is not None and 400 <= error.status < 500:
             raise ConfigurationError(str(error)) from None
+        if error.status is None and not during_run:
+            raise ConfigurationError(f"{error}: start it with `queryscope serve`, or mend QUERYSCOPE_URL") from None
         raise OurFailure(str(error)) from None
 
 

@@ -1,5 +1,7 @@
 """Owns the proof that a command may name a server's run as one of its own, by the end of its id."""
 
+import socket
+
 import pytest
 
 from backbone.platform import Platform
@@ -40,3 +42,15 @@ async def test_a_baseline_is_named_by_the_end_of_its_id_here_and_there(
     async with running(platform, ()) as services:
         with pytest.raises(ConfigurationError, match="it is running"):
             await EmbeddedSession(platform, services).start(order)
+
+
+async def test_a_server_that_is_not_there_is_a_matter_of_configuration(dead_url: str) -> None:
+    async with server_session(dead_url) as session:
+        with pytest.raises(ConfigurationError, match=r"does not answer .*QUERYSCOPE_URL"):
+            await session.runs(limit=1, name=None)
+
+
+@pytest.fixture
+def dead_url() -> str:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return f"http://127.0.0.1:{listener.getsockname()[1]}"

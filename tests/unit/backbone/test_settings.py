@@ -56,6 +56,7 @@ def test_a_relative_data_directory_is_made_absolute(monkeypatch: pytest.MonkeyPa
         ({"database_url": "oracle://ada:secret@db/x"}, "QUERYSCOPE_DATABASE_URL: 'oracle://ada:***@db/x' is not"),
         ({"search_url": "postgresql://db/x"}, "write sqlite:////path/file.db or https://host:9200"),
         ({"log_url": "sqlite:////x.db", "database_url": "sqlite:////x.db"}, "need a file of their own each"),
+        ({"url": "nonsense"}, "QUERYSCOPE_URL: 'nonsense' is no address of a server: write it like http://"),
         ({"log_level": "loud"}, "QUERYSCOPE_LOG_LEVEL: Input should be"),
         ({"origins": "load.example.com"}, "QUERYSCOPE_ORIGINS: 'load.example.com' is no origin: write it as https://"),
         ({"drain_s": -1}, "QUERYSCOPE_DRAIN_S: Input should be greater than or equal to 0"),
