@@ -94,9 +94,8 @@ def _note(search: CapacitySearch, levels: Sequence[JudgedLevel], low: float | No
     if last is None:
         return "no level was measured"
     if last.verdict == "invalid":
-        return (
-            f"client_bound: {levels[-1].name} could not be delivered or measured by the client: the search ended there"
-        )
+        name = levels[-1].name
+        return f"client_bound: {name} could not be delivered or measured by the client, twice: the search ended there"
     if last.verdict == "not_enough_data":
         return f"{levels[-1].name} could not be judged, so that the search ended there"
     if low is None:

@@ -2,7 +2,8 @@
 
 The load doubles from `from` on while promises are kept, `to` at most; between the highest that kept them and the
 lowest that broke one the middle is tried, until the interval is narrow. A level with too few requests for a promise is
-tried again for twice as long; a level that cannot be judged ends the search.
+tried again for twice as long. A level that the client distorted is tried once more: it may have been a hiccup. Twice it
+is the client's limit, which ends the search.
 """
 
 from collections.abc import Sequence
@@ -31,8 +32,10 @@ def next_trial(search: CapacitySearch, tried: Sequence[Tried]) -> Trial | None:
     if not tried:
         return Trial(search.lowest, search.measure_s)
     last = tried[-1]
-    if len(tried) >= MAX_LEVELS or last.verdict == "invalid":
+    if len(tried) >= MAX_LEVELS:
         return None
+    if last.verdict == "invalid":
+        return None if len(tried) > 1 and tried[-2] == last else last.trial
     if last.verdict == "not_enough_data":
         longer = Trial(last.trial.asked, last.trial.measure_s * 2)
         return longer if longer.measure_s <= search.measure_s * 2**MAX_PROLONGED else None

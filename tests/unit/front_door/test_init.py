@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from queryscope.commands.init import init
@@ -83,6 +83,7 @@ def test_a_curl_command_that_is_no_step_is_refused_in_one_line(command: str, wor
 
 
 @given(st.text(max_size=60))
+@settings(deadline=None)
 def test_no_command_line_makes_the_reader_fall_over(text: str) -> None:
     fields = None
     with contextlib.suppress(ConfigurationError):

@@ -1,7 +1,9 @@
 """Owns the proof that a search for capacity ends, and that its interval contains the truth."""
 
+import itertools
 from collections import Counter
 from collections.abc import Callable
+from typing import cast
 
 import pytest
 from hypothesis import given, settings
@@ -64,8 +66,16 @@ def test_the_interval_contains_the_capacity_of_a_target_and_is_narrow(search: Ca
 def test_a_search_ends_whatever_its_levels_show(search: CapacitySearch, verdicts: list[LevelVerdict]) -> None:
     answers = iter(verdicts)
     tried = tried_until_over(search, lambda _: next(answers))
-    assert all(each.verdict != "invalid" for each in tried[:-1])
+    assert all(a != b for a, b in itertools.pairwise(tried[:-1]) if b.verdict == "invalid")
     assert max(each.trial.measure_s for each in tried) <= 4 * search.measure_s
+
+
+def test_a_level_that_the_client_distorted_is_tried_once_more() -> None:
+    search = CapacitySearch.model_validate({"from": 10, "to": 40})
+    hiccups = iter(["invalid", "pass", "invalid", "pass", "pass"])
+    tried = tried_until_over(search, lambda _: cast(LevelVerdict, next(hiccups)))
+    assert [each.trial.asked for each in tried] == [10, 10, 20, 20, 40]
+    assert len(tried_until_over(search, lambda trial: "pass" if trial.asked < 20 else "invalid")) == 3
 
 
 def test_a_level_with_too_few_requests_is_tried_again_for_longer() -> None:
