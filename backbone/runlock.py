@@ -53,12 +53,17 @@ class RunLock:
         """Whether a process of this machine held the lock and died without releasing it."""
         return _path(locks_dir, run_id).exists() and RunLock.is_free(locks_dir, run_id)
 
+    def leave(self) -> None:
+        """Ends this process's hold on a run that has not come to its end: as if the process had died."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
     def release(self) -> None:
         """Ends this process's hold; a worker that was handed the descriptor must have ended before."""
         if self.fd >= 0:
             self._path.unlink(missing_ok=True)
-            os.close(self.fd)
-            self.fd = -1
+            self.leave()
 
 
 def helper_lock(run_id: str, runner: str) -> str:

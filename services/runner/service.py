@@ -103,6 +103,9 @@ class RunnerService:
             self._current = run
             with processing(self._platform.tracing, self.name, RUNS, request):
                 await run.perform(lock.fd)
+        except asyncio.CancelledError:
+            lock.leave()  # nobody brings the run to its end: it may be recorded as lost at once
+            raise
         finally:
             self._current = None
             lock.release()

@@ -136,6 +136,18 @@ async def test_a_worker_that_is_killed_fails_its_run_in_one_line(platform: Platf
     assert last.reason.endswith("outcomes that the log had not acknowledged are lost")
 
 
+async def test_a_run_that_is_broken_off_is_left_as_an_orphan(platform: Platform, target: str) -> None:
+    request, scenario = a_run(target, {"duration": "60s", "concurrency": 2})
+    await say(platform, request)
+    running = asyncio.create_task(RunnerService(platform, "me").execute(request, scenario))
+    await started(platform, request.run_id)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert RunLock.is_orphaned(platform.settings.locks_dir, request.run_id)
+    assert not any(isinstance(each, RunFinished | RunFailed) for each in await records_of(platform.log, request.run_id))
+
+
 async def test_a_forbidden_target_is_refused_before_anything_is_sent(platform: Platform) -> None:
     request, scenario = a_run("http://169.254.169.254/", {"requests": 1})
     await say(platform, request)

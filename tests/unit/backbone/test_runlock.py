@@ -38,10 +38,18 @@ def test_the_lock_lasts_as_long_as_the_worker_that_was_handed_it(tmp_path: Path)
     worker = subprocess.Popen(
         [sys.executable, "-c", "input()"], pass_fds=[lock.fd], stdin=subprocess.PIPE, stderr=subprocess.DEVNULL
     )
-    (tmp_path / f"{RUN}.lock").rename(tmp_path / "kept")  # as if this process died: its end is closed, the file stays
-    lock.release()
-    (tmp_path / "kept").rename(tmp_path / f"{RUN}.lock")
+    lock.leave()
     assert not RunLock.is_free(tmp_path, RUN)
+    assert not RunLock.is_orphaned(tmp_path, RUN)
     worker.kill()
     worker.communicate()
-    assert RunLock.is_free(tmp_path, RUN)
+    assert RunLock.is_orphaned(tmp_path, RUN)
+
+
+def test_a_run_is_orphaned_when_it_is_left_and_not_when_it_is_released(tmp_path: Path) -> None:
+    RunLock.acquire(tmp_path, RUN).release()
+    assert not RunLock.is_orphaned(tmp_path, RUN)
+    lock = RunLock.acquire(tmp_path, RUN)
+    lock.leave()
+    lock.release()
+    assert RunLock.is_orphaned(tmp_path, RUN)
