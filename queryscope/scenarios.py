@@ -13,6 +13,7 @@ from queryscope.prompts import read_prompts
 from queryscope.variables import with_variables
 from schemas.auth import ApiKey, Auth, Basic
 from schemas.feeds import Feed
+from schemas.limits import unmeant_in
 from schemas.llm import Llm, Price, Slo
 from schemas.load import Load, Spike, Stage
 from schemas.prompts import Synthetic
@@ -67,6 +68,8 @@ def parse_scenario(
             _check_data(scenario, document, origin)
     except ValidationError as error:
         raise ConfigurationError(_explain(error, document, origin)) from None
+    if unmeant := unmeant_in(scenario):
+        raise ConfigurationError(f"{origin}: {unmeant}")
     return scenario
 
 

@@ -16,7 +16,6 @@ LoadKind = Literal[
 RATES_CHANGE: frozenset[LoadKind] = frozenset({"constant_rate", "poisson", "stages", "spike"})
 """Kinds whose rate somebody may change while the run is on."""
 
-MOST_REQUESTS = 10**12
 Seconds = Annotated[float, BeforeValidator(parse_duration_s), Field(gt=0)]
 PerSecondOrNone = Annotated[float, BeforeValidator(parse_rate_per_s), Field(ge=0, le=1_000_000)]
 
@@ -80,7 +79,7 @@ class Load(Strict):
     """
 
     concurrency: Annotated[int, Field(ge=1, le=20_000)] | None = None
-    requests: Annotated[int, Field(ge=1, le=MOST_REQUESTS)] | None = None
+    requests: Annotated[int, Field(ge=1)] | None = None
     duration_s: Annotated[Seconds | None, Field(alias="duration")] = None
     rate_per_s: Annotated[PerSecond | None, Field(alias="rate")] = None
     poisson_per_s: Annotated[PerSecond | None, Field(alias="poisson")] = None

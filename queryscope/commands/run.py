@@ -22,6 +22,7 @@ from queryscope.scenarios import is_file_argument, read_scenario
 from queryscope.sessions import RunOrder, Session, embedded_session, follow
 from queryscope.transport_options import transport_fields, transport_options
 from queryscope.variables import check_environment
+from schemas.limits import unmeant_in
 from schemas.results import RunResult
 from schemas.scenario import Scenario
 from services.runner.file_limit import allowed_files, shortage
@@ -129,9 +130,12 @@ def scenario_from(target: str, options: dict[str, object]) -> Scenario:
         "labels": pairs(options["labels"], "=", "--label k=v"),
     }
     try:
-        return Scenario.model_validate(fields)
+        scenario = Scenario.model_validate(fields)
     except ValidationError as error:
         raise ConfigurationError(first_line(error)) from None
+    if unmeant := unmeant_in(scenario):
+        raise ConfigurationError(unmeant)
+    return scenario
 
 
 def _step(target: str, options: dict[str, object]) -> dict[str, object]:

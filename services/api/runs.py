@@ -16,6 +16,7 @@ from schemas.codec import encode_line
 from schemas.diagnosis import DiagnosisReady
 from schemas.levels import PerSecond
 from schemas.lifecycle import RateChangeRequested, RunCancelRequested, RunRequested
+from schemas.limits import unmeant_in
 from schemas.load import RATES_CHANGE
 from schemas.results import TOTAL, Resolution, RunResult, SlaResult, Status, TimelineRow
 from schemas.scenario import Scenario
@@ -113,6 +114,8 @@ async def create_run(
             f"{credentials[0]} is a credential and would be kept: run it from the terminal, which keeps it out "
             "of the log"
         )
+    if unmeant := unmeant_in(scenario):
+        raise MalformedRequest(unmeant)
     await check_scenario(scenario, context.targets)
     await _check_trace(context, scenario)
     if baseline is not None:

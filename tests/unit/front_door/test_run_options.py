@@ -23,8 +23,9 @@ def scenario_of(*options: str) -> Scenario:
     [
         (["-n", "9" * 20], "load.requests"),
         (["-d", "99999999999h"], "longer than a year"),
-        (["-d", "1e400"], "longer than a year"),
-        (["-d", "9" * 400], "longer than a year"),
+        (["-d", "1e400"], "is not a duration"),
+        (["-d", "9" * 400], "is not a duration"),
+        (["--timeout", "9000h"], "timeouts.total: it is longer than a year"),
         (["-X", "GE T"], "write it like GET or POST"),
         (["-X", ""], "write it like GET or POST"),
         (["-H", "ä: b"], "no name of a header"),
