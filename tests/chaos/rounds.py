@@ -111,7 +111,8 @@ async def _look(site: Site, platform: Platform, before: _Before, round_: Round, 
     result = await _tries(site, "verdict", lambda: _judged(platform, round_.run_id))
     round_.verdict = str(result.verdict)
     round_.told = [*result.validity.reasons, *([result.failure] if result.failure else [])]
-    await _tries(site, "final diagnosis, told to the log", lambda: _is_told(platform, round_.run_id))
+    await _tries(site, "final diagnosis", lambda: _is_diagnosed(platform, round_.run_id))
+    await _tries(site, "empty outbox", lambda: _is_told(platform))
     await _tries(site, "entry in the search index", lambda: platform.search.get(round_.run_id))
     round_.indexed = True
     stored = await stored_of(platform.log, round_.run_id, before.outcomes)
@@ -132,12 +133,16 @@ async def _judged(platform: Platform, run_id: str) -> RunResult | None:
     return result if result is not None and result.verdict is not None else None
 
 
-async def _is_told(platform: Platform, run_id: str) -> bool:
+async def _is_diagnosed(platform: Platform, run_id: str) -> bool:
+    async with platform.database.read() as conn:
+        diagnosis = await views.newest_diagnosis(conn, run_id)
+    return diagnosis is not None and diagnosis.final
+
+
+async def _is_told(platform: Platform) -> bool:
     """Whether nothing that follows from the run is still on its way."""
     async with platform.database.read() as conn:
-        waiting = (await conn.execute(sa.select(sa.func.count()).select_from(t.outbox))).scalar_one()
-        diagnosis = await views.newest_diagnosis(conn, run_id)
-    return not waiting and diagnosis is not None and diagnosis.final
+        return not (await conn.execute(sa.select(sa.func.count()).select_from(t.outbox))).scalar_one()
 
 
 async def _tries(site: Site, what: str, look: Callable[[], Awaitable[T | None]]) -> T:
