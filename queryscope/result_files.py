@@ -6,7 +6,7 @@ They are opened before any load is sent, so that one that cannot be written is r
 import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TextIO, TypeVar
+from typing import TextIO
 
 import click
 
@@ -17,32 +17,7 @@ from queryscope.render.seconds_csv import seconds_csv
 from schemas.results import RunResult
 from schemas.scenario import Scenario
 
-Command = TypeVar("Command", bound=Callable[..., object])
 STOPPED = "ended at once, before the run was judged"
-
-
-def file_option(*names: str, metavar: str, help_line: str) -> Callable[[Command], Command]:
-    """An option that names a file to be written."""
-    return click.option(*names, type=click.Path(path_type=Path), metavar=metavar, help=help_line)
-
-
-def result_file_options(command: Command) -> Command:
-    """The options of `run` that ask for files."""
-    options = (
-        file_option("--csv", metavar="FILE", help_line="A row for each second, as it closes."),
-        file_option("--report", metavar="FILE.html", help_line="A report for people: one file that needs no network."),
-        junit_option,
-    )
-    for option in reversed(options):
-        command = option(command)
-    return command
-
-
-def junit_option(command: Command) -> Command:
-    """`--junit`, alike wherever it is taken."""
-    return file_option("--junit", metavar="FILE.xml", help_line="A test case for each promise, for build servers.")(
-        command
-    )
 
 
 class ResultFiles:

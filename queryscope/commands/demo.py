@@ -8,8 +8,8 @@ import click
 
 from queryscope import exits
 from queryscope.commands.common import as_json_text, stdout_console
-from queryscope.commands.run import run_in
 from queryscope.demo import FAULTS, Stage, Story, play, stage
+from queryscope.made_run import run_in
 from queryscope.sessions import RunOrder
 from schemas.results import RunResult
 

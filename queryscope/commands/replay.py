@@ -5,10 +5,10 @@ from pydantic import ValidationError
 
 from backbone.platform import Platform
 from queryscope import exits
-from queryscope.commands.run import print_outcome
 from queryscope.commands.runs import find_run, on_platform
 from queryscope.errors import ConfigurationError, NotFound, first_line
 from queryscope.llm_options import limits_of
+from queryscope.made_run import print_outcome
 from schemas.llm import Slo
 from schemas.results import RunResult
 from schemas.sla import SlaError, parse_sla

@@ -12,8 +12,9 @@ from queryscope import exits
 from queryscope.commands.common import as_json_text, command_settings
 from queryscope.commands.runs import find_run, on_platform, on_server
 from queryscope.errors import NotFound
+from queryscope.file_options import file_option, junit_option
 from queryscope.remote import ServerSession
-from queryscope.result_files import ResultFiles, file_option, junit_option, result_files
+from queryscope.result_files import ResultFiles, result_files
 from schemas.results import RunResult
 
 Opened = Callable[[RunResult], AbstractContextManager[ResultFiles]]

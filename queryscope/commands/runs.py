@@ -10,8 +10,8 @@ from backbone import views
 from backbone.platform import Platform, open_platform
 from queryscope import exits
 from queryscope.commands.common import as_json_text, command_settings, stdout_console
-from queryscope.commands.run import print_outcome
 from queryscope.errors import NotFound, first_line
+from queryscope.made_run import print_outcome
 from queryscope.remote import ServerSession, server_session
 from queryscope.run_ids import RECENT, ends_with, no_run
 from queryscope.servers import find_server

@@ -16,10 +16,10 @@ def test_every_listed_command_exists_and_explains_itself(cli: Cli, command: str)
     assert "sage:" in done.out
 
 
-def test_help_imports_nothing_heavy(cli: Cli) -> None:
-
+@pytest.mark.parametrize("asked", [["--help"], ["run", "--help"]])
+def test_help_imports_nothing_heavy(cli: Cli, asked: list[str]) -> None:
     script = (
-        "import sys; from queryscope.cli import cli; cli.main(['--help'], standalone_mode=False); "
+        f"import sys; from queryscope.cli import cli; cli.main({asked}, standalone_mode=False); "
         "print([m for m in ('numpy', 'sqlalchemy', 'pydantic', 'fastapi', 'rich') if m in sys.modules])"
     )
     done = subprocess.run(

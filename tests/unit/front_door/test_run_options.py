@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from queryscope.commands.run import run, scenario_from
+from queryscope.commands.run import run
 from queryscope.errors import ConfigurationError
+from queryscope.made_run import scenario_from
 from queryscope.result_files import result_files
 from schemas.scenario import Scenario
 
