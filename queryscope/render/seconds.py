@@ -37,13 +37,20 @@ class Seconds:
     """Fills while a run is followed, or from the stream of one that is over."""
 
     def __init__(self) -> None:
-        self.seconds: list[Second] = []
+        self._seconds: list[Second] = []
         self.breaches: list[Breach] = []
+
+    @property
+    def seconds(self) -> list[Second]:
+        """In order. A last one in which nothing more started or ended is the close of the stream, not of the load."""
+        last = self._seconds[-1] if self._seconds else None
+        silent = last is not None and not (last.intended or last.throughput_rps or last.failed)
+        return self._seconds[:-1] if silent else self._seconds
 
     def on_event(self, event: RunEvent) -> None:
         """Takes one event of the run's stream."""
         if event.event == "window":
-            self.seconds.append(_second(event.data))
+            self._seconds.append(_second(event.data))
         elif event.event == "breach":
             self._breach(event.data)
 

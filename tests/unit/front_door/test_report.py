@@ -183,6 +183,12 @@ def test_times_without_answers_are_gaps_and_broken_promises_are_one_stretch() ->
     assert drawn.bands[1].x + drawn.bands[1].width == drawn.points[4].x + drawn.points[4].width
 
 
+def test_the_close_of_a_stream_is_no_second_of_the_load() -> None:
+    busy, hung = {"throughput_rps": 1.0}, {"throughput_rps": 0.0, "intended": 5}
+    assert [each.window for each in stream_of([busy, hung, {"throughput_rps": 0.0}]).seconds] == [0, 1]
+    assert len(stream_of([busy, hung]).seconds) == 2
+
+
 def test_a_level_does_not_inherit_the_broken_promise_of_the_one_before() -> None:
     rows = [{"stage": stage, "throughput_rps": 1.0} for stage in (~0, 0, 0, ~1, 1, 1)]
     level = Level(level=0, rate_rps=50, from_s=1, delivered_rps=49.5, verdict="breach", metrics=METRICS)
