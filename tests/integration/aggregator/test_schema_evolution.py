@@ -128,7 +128,7 @@ class OfTomorrow(Frozen):
     at: int = 1
 
 
-NAMED_BY_PEOPLE = ("headers", "prices", "variables", "query", "form", "extract")
+NAMED_BY_PEOPLE = ("headers", "prices", "variables", "query", "form", "extract", "files")
 """Their keys are no fields: whatever stands there is meant."""
 
 
