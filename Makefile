@@ -11,7 +11,7 @@ KINDS ?=
 
 # Two processes share the files among them, in the order of the folders: those whose tests are quick come last, so that
 # both end together.
-PARALLEL ?= -n 2 --dist loadfile --no-loadscope-reorder
+PARALLEL ?= -n 3 --dist loadfile --no-loadscope-reorder
 
 BIN := .venv/bin
 PAGE := services/api/static/index.html
