@@ -116,6 +116,7 @@ class RecordConsumer:
         self._subscription: Subscription  # from `run` on
         self._incarnation = ""
         self._owned: frozenset[int] = frozenset()
+        self._new: set[int] = set()
         self._ends: dict[str, Mapping[int, int]] = {}
         self._positions: dict[tuple[str, int], _Position] = {}
         self._dead_in_a_row = 0
@@ -154,7 +155,8 @@ class RecordConsumer:
     async def _own(self, owned: frozenset[int]) -> None:
         """Takes over a new assignment; what was lost is forgotten, so that it is loaded anew when it comes back.
 
-        What came is loaded at once, so that partitions with nothing to read cost nothing more.
+        What came is loaded at once, so that partitions with nothing to read cost nothing more than being read once: a
+        log that brings records begins to do so where it was last read.
         """
         if owned == self._owned:
             return
@@ -163,6 +165,7 @@ class RecordConsumer:
         kept = {key: position for key, position in self._positions.items() if key[1] in owned}
         for key in ((topic, partition) for topic in self._topics for partition in owned - self._owned):
             kept[key] = _Position(known.get(key, 0), known.get(key, 0))
+        self._new = (self._new | (owned - self._owned)) & owned
         self._owned, self._positions = owned, kept
 
     def _topics_of(self, partition: int) -> list[str]:
@@ -181,7 +184,8 @@ class RecordConsumer:
         for partition in [partition for partition, task in running.items() if task.done()]:
             running.pop(partition).result()
         for partition in self._owned - running.keys():
-            if self._is_behind(partition):
+            if partition in self._new or self._is_behind(partition):
+                self._new.discard(partition)
                 running[partition] = asyncio.create_task(self._catch_up(partition, stop))
 
     def _show_lag(self) -> None:
